@@ -1,0 +1,1 @@
+"""Plain functions on plain arrays, one folder an operation; they know nothing of Tensor."""

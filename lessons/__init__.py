@@ -1,0 +1,1 @@
+"""The course: one numbered folder a lesson."""
