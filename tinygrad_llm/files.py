@@ -1,0 +1,49 @@
+"""Writing files so that a killed process or a full disk never leaves half a file behind."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; rename it onto `path` only if the block succeeds.
+
+    mode: "w" (UTF-8 text, line ends written as given) or "wb". Errors of the block, a full disk
+    included, leave the old file as it was and no temporary file behind.
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f'atomic_write: mode={mode!r} is not accepted; use "w" or "wb"')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same folder is the same file system: only there is a rename atomic.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    text = {"encoding": "utf-8", "newline": ""} if mode == "w" else {}
+    try:
+        # "x": never write into a file of somebody else's; the usual permissions come by umask.
+        with open(temporary, mode.replace("w", "x"), **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could keep the new name and lose the bytes
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hex, read in bounded memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
