@@ -53,7 +53,7 @@ setup(
     },
     install_requires=["numpy>=2", "numba", "matplotlib", "regex", "click", "rich"],
     extras_require=extras,
-    entry_points={"console_scripts": ["tllm = tinygrad_llm.__main__:main"]},
+    entry_points={"console_scripts": ["tllm = tinygrad_llm.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Education",

@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
     # Workers share the cores; BLAS threads on top of them would only wait for each other.
@@ -32,10 +33,8 @@ def _seeded() -> None:
 
 
 @pytest.fixture
-def data_folder():
+def data_folder() -> Path:
     """The folder with the real data sets, or skip: it is not part of the project."""
-    from pathlib import Path
-
     folder = os.environ.get("TINYGRAD_LLM_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("TINYGRAD_LLM_DATA names no folder with the data sets")

@@ -1,0 +1,73 @@
+"""`tllm info`: one file, several files, no config, and what is no checkpoint."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.cli import main
+from tinygrad_llm.pretrained.safetensors import save_file
+
+CONFIG = {"architectures": ["GPT2LMHeadModel"], "n_layer": 2, "n_head": 3, "note": "grün"}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    tensors = {"wte.weight": np.ones((7, 6), "f4"), "ln_f.weight": np.ones(6, "f2")}
+    save_file(tensors, tmp_path / "model.safetensors", {"step": "12"})
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return tmp_path
+
+
+def test_parameters_size_and_configuration(checkpoint, capsys):
+    assert main(["info", str(checkpoint), "--tensors"]) == 0
+    out = capsys.readouterr().out
+    assert "GPT2LMHeadModel" in out
+    assert "48 in 2 tensors (F16, F32)" in out
+    assert f"{(checkpoint / 'model.safetensors').stat().st_size:,} bytes" in out
+    assert "n_layer" in out
+    assert '"grün"' in out
+    assert "[7, 6]" in out
+    assert "crc32" not in out
+
+
+def test_a_file_alone(checkpoint, tmp_path, capsys):
+    (checkpoint / "config.json").unlink()
+    assert main(["info", str(checkpoint / "model.safetensors")]) == 0
+    assert "unknown (no config.json says)" in capsys.readouterr().out
+
+
+def test_a_checkpoint_in_several_files(tmp_path, capsys):
+    parts = {"a": np.ones((2, 5), "f4")}, {"b": np.ones(3, "f4")}
+    for number, part in enumerate(parts):
+        save_file(part, tmp_path / f"model-{number}.safetensors")
+    index = {"weight_map": {"a": "model-0.safetensors", "b": "model-1.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert main(["info", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "13 in 2 tensors" in out
+    assert "in 2 files" in out
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda d: d / "nowhere", "there is no such file or folder"),
+        (lambda d: d, "holds no model.safetensors; it holds notes.txt"),
+        (lambda d: d / "notes.txt", "header would be"),
+    ],
+    ids=["missing", "other folder", "other file"],
+)
+def test_what_is_no_checkpoint_gets_a_reason(tmp_path, capsys, make, message):
+    (tmp_path / "notes.txt").write_text("these are not weights at all")
+    assert main(["info", str(make(tmp_path))]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\udcff"], ids=["cut", "list", "bytes"])
+def test_a_broken_config_is_named(checkpoint, capsys, text):
+    (checkpoint / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert main(["info", str(checkpoint)]) == 2
+    err = capsys.readouterr().err
+    assert "config.json" in err
+    assert "Traceback" not in err
