@@ -1,10 +1,14 @@
 """What the package is called, needs and brings. The tools' settings stand in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+# Read, not imported: the packages that it needs are not there yet.
+package_source = (HERE / "tinygrad_llm" / "__init__.py").read_text(encoding="utf-8")
+version = re.search(r'^__version__ = "(.+)"', package_source, re.MULTILINE)[1]  # type: ignore[index]
 
 # kernels/ and lessons/ stand at the top of the repository so that a reader finds them; installed,
 # they are tinygrad_llm.kernels and tinygrad_llm.lessons, so that no general name is claimed in
@@ -37,7 +41,7 @@ extras = {
 
 setup(
     name="tinygrad-llm",
-    version="0.1.0",
+    version=version,
     description="A language-model engine to read from the first line to the last, in NumPy",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -7,8 +7,9 @@ from pathlib import Path
 if os.environ.get("PYTEST_XDIST_WORKER"):
     # Workers share the cores; BLAS threads on top of them would only wait for each other.
     # Must be set before NumPy is imported.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    # Numba keeps its threads: a race in a parallel kernel shows only with more than one.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
 
 import numpy as np
 import pytest

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import click
 
-from tinygrad_llm.cli import doctor, info
+from tinygrad_llm import __version__
+from tinygrad_llm.cli import data, doctor, info
 from tinygrad_llm.errors import UserError
 
 USER_ERROR, BUG, INTERRUPTED = 2, 70, 130  # exit codes; 70 is EX_SOFTWARE, 130 is 128 + SIGINT
@@ -25,31 +26,15 @@ class _InOrder(click.Group):
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=lambda ctx, _, wanted: _show_version(ctx) if wanted else None,
-    help="Show the version and exit.",
-)
+@click.version_option(__version__, prog_name="tllm")
 @click.option("--debug", is_flag=True, help="Show the whole traceback when something goes wrong.")
 def tllm(debug: bool) -> None:
     """A language-model engine to read from the first line to the last."""
 
 
+tllm.add_command(data.command)
 tllm.add_command(info.command)
 tllm.add_command(doctor.command)
-
-
-def _show_version(ctx: click.Context) -> None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        click.echo(f"tllm {version('tinygrad-llm')}")
-    except PackageNotFoundError:  # run from a checkout: python -m tinygrad_llm
-        click.echo("tllm, not installed")
-    ctx.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
