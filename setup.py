@@ -27,7 +27,15 @@ for room in ROOMS_AT_THE_TOP:
     packages += [f"tinygrad_llm.{room}.{inner}" for inner in find_packages(room)]
 
 NOT_MACOS = "; sys_platform != 'darwin'"  # neither CuPy nor cuda-bindings has wheels there
-test = ["pytest>=8", "pytest-xdist", "hypothesis", "ruff", "mypy", "import-linter"]
+test = [
+    "setuptools>=77",
+    "pytest>=8",
+    "pytest-xdist",
+    "hypothesis",
+    "ruff",
+    "mypy",
+    "import-linter",
+]
 extras = {
     # numba-cuda's own extra brings NVRTC and the headers CuPy needs; cuBLAS does not come along.
     "cuda12": [f"cupy-cuda12x>=14{NOT_MACOS}", f"numba-cuda[cu12]>=0.30{NOT_MACOS}"],

@@ -4,8 +4,10 @@ import ast
 import hashlib
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from tinygrad_llm import errors
 
 ROOT = Path(__file__).resolve().parents[1]
-TOP = ("tinygrad_llm", "kernels", "lessons", "benchmarks", "tests")
+ROOMS = ("kernels", "lessons")  # stand at the top, installed inside the package
+TOP = ("tinygrad_llm", *ROOMS, "benchmarks", "tests")
 
 
 def _tracked() -> list[Path]:
@@ -33,12 +36,12 @@ def _tracked() -> list[Path]:
         inside = (path for top in TOP for path in (ROOT / top).rglob("*"))
         found = [*ROOT.glob("*"), *(ROOT / ".ci").glob("*"), *inside]
         found = [path for path in found if "__pycache__" not in path.parts]
-    rooms = (ROOT / "tinygrad_llm" / "kernels", ROOT / "tinygrad_llm" / "lessons")
+    rooms = {ROOT / "tinygrad_llm" / room for room in ROOMS}
     # The two symlinks lead to folders that are listed under their own names.
     return [
         path
         for path in found
-        if path.is_file() and not path.is_symlink() and not set(rooms) & set(path.parents)
+        if path.is_file() and not path.is_symlink() and not rooms & set(path.parents)
     ]
 
 
@@ -56,7 +59,7 @@ def test_the_walk_finds_the_project():
     assert not any(name.startswith("tinygrad_llm/kernels/") for name in names)
 
 
-@pytest.mark.parametrize("room", ["kernels", "lessons"])
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_rooms_at_the_top_are_in_the_package(room):
     link = ROOT / "tinygrad_llm" / room
     if not link.is_dir():
@@ -129,6 +132,48 @@ def test_no_exception_is_swallowed():
 def test_the_check_for_swallowed_exceptions_tells_them_apart(code, swallowed):
     handlers = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ExceptHandler)]
     assert [_swallows(handler) for handler in handlers] == [swallowed]
+
+
+def test_every_folder_of_the_package_is_installed():
+    """Without an __init__.py a folder works in a checkout and is missing in an installation."""
+    folders = {path.parent for path in PYTHON if path.is_relative_to(ROOT / "tinygrad_llm")}
+    assert not [_name(folder) for folder in folders if not (folder / "__init__.py").is_file()]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_the_kernels_and_the_lessons(tmp_path):
+    pytest.importorskip("setuptools")
+    copy = tmp_path / "copy"
+    for path in _tracked():
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    extra = ["kernels/softmax/1_naive.cu", "kernels/common.cuh", "lessons/01_counting/text.md"]
+    for name in extra:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("x")
+    (copy / "kernels" / "softmax" / "__init__.py").write_text("")
+    for room in ROOMS:  # what an installation from a checkout meets
+        (copy / "tinygrad_llm" / room).symlink_to(Path("..") / room)
+    script = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = [name for name in archive.namelist() if ".dist-info/" not in name]
+    sources = [path for path in PYTHON if path.parts[len(ROOT.parts)] in ("tinygrad_llm", *ROOMS)]
+    wanted = {_name(path) for path in sources} | {*extra, "kernels/softmax/__init__.py"}
+    wanted = {
+        name if name.startswith("tinygrad_llm/") else f"tinygrad_llm/{name}" for name in wanted
+    }
+    assert wanted <= set(inside)
+    assert len(set(inside)) == len(inside)
+    assert {name.split("/")[0] for name in inside} == {"tinygrad_llm"}
 
 
 def test_no_path_of_somebodys_machine():
