@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,3 +48,36 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's bytes, in hex, read in bounded memory."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_folder(new: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Put the complete folder `new` in the place of `folder`.
+
+    No system can exchange two folders in one step everywhere, so there are two renames. After a
+    kill between them `recover_folder` finds both folders and finishes the work.
+    """
+    new, folder = Path(new), Path(folder)
+    old = _set_aside(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(folder, old)
+    os.rename(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
+    """Finish or undo a `replace_folder(new, folder)` that was killed; else change nothing.
+
+    The old folder is only set aside once the new one is complete, so both can be trusted when
+    `folder` is missing; a lone `new` was still being written and is removed.
+    """
+    new, folder = Path(new), Path(folder)
+    old = _set_aside(folder)
+    if not folder.exists() and old.exists():
+        os.rename(new if new.exists() else old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")

@@ -1,0 +1,63 @@
+"""How good is a model? Its loss on held-out text, and that in bits per character."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.data import TokenCorpus, bits_per_character
+from tinygrad_llm.models.ngram import NGram
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """loss: mean nats per token over `tokens` tokens, which stand for `characters` characters."""
+
+    loss: float
+    bits_per_character: float
+    perplexity: float
+    tokens: int
+    characters: float
+
+
+def evaluate(
+    model: Any, corpus: TokenCorpus, context: int, batch_size: int = 32, limit: int = 0
+) -> Evaluation:
+    """The loss over the validation text, every token once a target.
+
+    Windows of `context` tokens do not overlap, so a neural model sees on average half of it; an
+    n-gram always sees its order - 1 tokens. limit: stop after about so many tokens; 0 for all.
+    """
+    if isinstance(model, NGram):
+        ids = corpus.validation[: limit or None]
+        loss, tokens = model.evaluate(ids, context=corpus.train[-model.order :]), len(ids)
+        return _evaluation(loss, tokens, corpus)
+    was_training = model.training
+    model.eval()
+    total, tokens = 0.0, 0
+    with no_grad():
+        for inputs, targets in corpus.evaluation_batches(batch_size, context):
+            # Summed in Python's float64, whatever the model computes in.
+            total += model.loss(inputs, targets).item() * targets.size
+            tokens += targets.size
+            if limit and tokens >= limit:
+                break
+    model.train(was_training)
+    return _evaluation(total / tokens, tokens, corpus)
+
+
+def _evaluation(loss: float, tokens: int, corpus: TokenCorpus) -> Evaluation:
+    # Of a part of the text only the average number of characters per token is known.
+    characters = corpus.n_validation_characters * tokens / len(corpus.validation)
+    return Evaluation(
+        loss=loss,
+        bits_per_character=bits_per_character(loss, tokens, characters)  # type: ignore[arg-type]
+        if characters >= 1
+        else float("nan"),
+        perplexity=float(np.exp(min(loss, 700.0))),
+        tokens=tokens,
+        characters=characters,
+    )
