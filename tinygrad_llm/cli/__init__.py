@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader left, as `head` does. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1  # as click does where it sees it first
     except Exception as error:  # noqa: BLE001 - the outermost place: all become a message
         if "--debug" in arguments:
             traceback.print_exc()

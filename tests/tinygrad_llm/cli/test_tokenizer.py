@@ -85,6 +85,14 @@ def test_a_real_pipe(trained):
     assert (result.stdout, result.stderr) == (TEXT.encode(), b"")
 
 
+def test_a_reader_that_leaves_early_is_no_error(trained):
+    script = f'yes | {" ".join(TLLM)} encode "$0" | head -c 20; exit ${{PIPESTATUS[1]}}'
+    result = subprocess.run(
+        ["bash", "-c", script, str(trained)], capture_output=True, timeout=60, check=False
+    )
+    assert (len(result.stdout), result.stderr, result.returncode) == (20, b"", 1)
+
+
 def test_fewer_tokens_than_asked_for_are_admitted(tmp_path, capsys):
     (tmp_path / "text.txt").write_text("aaaa")
     arguments = [str(tmp_path / "text.txt"), "--out", str(tmp_path / "t")]
