@@ -1,6 +1,7 @@
 """A text made ready for training: split, turned into tokens once, and cached for the next run."""
 
 import hashlib
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -19,16 +20,14 @@ from tinygrad_llm.fetch import cache_folder
 
 
 class TextEncoder(Protocol):
-    """What `prepare` needs of a tokenizer."""
+    """What `prepare` needs of a tokenizer; those of `tinygrad_llm.tokenizers` have it."""
 
     @property
     def vocab_size(self) -> int: ...
 
-    @property
-    def fingerprint(self) -> str:
-        """A hex digest of all that decides what `encode_iterable` gives."""
-
     def encode_iterable(self, texts: Iterable[str], /) -> Iterator[int]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def prepare(
     cut = split_point(n_characters, validation)
     if cut < 1 or (validation > 0 and cut == n_characters):
         raise DataError(f"{source} has {n_characters} characters, too few to hold out a part")
-    about = {"text": digest.hexdigest(), "tokenizer": tokenizer.fingerprint}
+    about = {"text": digest.hexdigest(), "tokenizer": fingerprint(tokenizer)}
     folder = cache_folder() / "tokens" if folder is None else Path(folder)
     key = f"{about['text'][:16]}-{about['tokenizer'][:16]}"
     parts: list[np.ndarray] = []
@@ -90,6 +89,11 @@ def prepare(
         parts.append(_cached(path, encode, tokenizer.vocab_size, about) if stop > start else _NONE)
     train, held_out = parts
     return TokenCorpus(train, held_out, cut, n_characters - cut, tokenizer.vocab_size)
+
+
+def fingerprint(tokenizer: TextEncoder) -> str:
+    """The SHA-256 of all that a tokenizer saves of itself: equal for equal tokenizers."""
+    return hashlib.sha256(json.dumps(tokenizer.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 _NONE = np.empty(0, np.uint16)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tinygrad_llm.errors import DataError
+from tinygrad_llm.tokenizers.text import read_blocks
 
 TEXT_SUFFIXES = frozenset(
     f".{kind}"
@@ -15,7 +16,7 @@ TEXT_SUFFIXES = frozenset(
 )
 """The files of a folder that count as text; others are left alone."""
 
-_CHUNK = 1 << 20  # bytes
+_BLOCK = 1 << 20  # bytes
 
 
 def iter_path(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -63,44 +64,33 @@ def text_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _iter_file(path: Path) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    position = 0  # of the next byte to be read
-    blank = True
+    _refuse_binary(path)
+    empty = blank = True
+    for text in read_blocks(path, _BLOCK):
+        if "\0" in text:
+            raise DataError(f"{path} is a binary file, not text: it has zero bytes")
+        if empty:
+            text = text.removeprefix("\ufeff")  # the mark that Windows editors put first
+        empty = empty and not text
+        blank = blank and not text.strip()
+        if text:
+            yield text
+    if blank:
+        raise DataError(f"{path} {'is empty' if empty else 'holds nothing but white space'}")
+
+
+def _refuse_binary(path: Path) -> None:
+    """Say "binary" of a picture or an archive, which would otherwise be "not UTF-8"."""
     try:
         with open(path, "rb") as file:
-            while True:
-                chunk = file.read(_CHUNK)
-                _refuse_binary(path, chunk, position)
-                start = position - len(decoder.getstate()[0])  # it may hold half a character
-                try:
-                    text = decoder.decode(chunk, final=not chunk)
-                except UnicodeDecodeError as error:
-                    byte = error.object[error.start]
-                    raise DataError(
-                        f"{path} is not UTF-8: byte {start + error.start:,} is 0x{byte:02x}. "
-                        "Save it as UTF-8, for example: iconv -f windows-1252 -t utf-8"
-                    ) from error
-                if position == 0:
-                    text = text.removeprefix("\ufeff")  # the mark that Windows editors put first
-                blank = blank and not text.strip()
-                position += len(chunk)
-                if text:
-                    yield text
-                if not chunk:
-                    break
+            head = file.read(1 << 13)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    if blank:
-        what = "is empty" if position == 0 else "holds nothing but white space"
-        raise DataError(f"{path} {what}")
-
-
-def _refuse_binary(path: Path, chunk: bytes, position: int) -> None:
-    if position == 0 and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{path} is UTF-16. Save it as UTF-8: iconv -f utf-16 -t utf-8")
-    zero = chunk.find(b"\0")
+    zero = head.find(b"\0")
     if zero >= 0:
-        raise DataError(f"{path} is a binary file, not text: byte {position + zero:,} is zero")
+        raise DataError(f"{path} is a binary file, not text: byte {zero:,} is zero")
 
 
 def _nearest(path: Path) -> str:
