@@ -8,9 +8,9 @@ A file is looked for in three places, and its SHA-256 is checked in each:
 """
 
 import errno
-import hashlib
 import http.client
 import os
+import re
 import secrets
 import sys
 import time
@@ -284,9 +284,7 @@ def _digest(path: Path) -> str:
 def _checked_sha256(sha256: str | None) -> str | None:
     if sha256 is None:
         return None
-    if len(sha256) != 2 * hashlib.sha256().digest_size or set(sha256.lower()) - set(
-        "0123456789abcdef"
-    ):
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"fetch: sha256={sha256!r} is not accepted; it has 64 hex digits, or None")
     return sha256.lower()
 

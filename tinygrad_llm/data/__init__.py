@@ -7,7 +7,7 @@ text -> `load_text` / `iter_text` -> a tokenizer -> `prepare` (cached, memory-ma
 
 from tinygrad_llm.data.batches import batch, bits_per_character, evaluation_batches, split
 from tinygrad_llm.data.corpora import iter_text, load_text
-from tinygrad_llm.data.prepare import TokenCorpus, prepare
+from tinygrad_llm.data.token_corpus import TokenCorpus, prepare
 from tinygrad_llm.data.tokens import read_tokens, write_tokens
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.data import prepare
-from tinygrad_llm.data.prepare import fingerprint
+from tinygrad_llm.data.token_corpus import fingerprint
 from tinygrad_llm.data.tokens import token_header
 from tinygrad_llm.errors import DataError
 from tinygrad_llm.models.ngram import NGram
@@ -23,16 +23,18 @@ def source(tmp_path):
     return path
 
 
-class Counting:
-    """A tokenizer that counts how often it was asked to encode."""
+@pytest.fixture
+def calls(monkeypatch):
+    """A list that grows by one whenever a character tokenizer encodes."""
+    calls = []
+    encode = CharTokenizer.encode_iterable
 
-    def __init__(self, tokenizer):
-        self.tokenizer, self.calls = tokenizer, 0
-        self.vocab_size, self.to_json = tokenizer.vocab_size, tokenizer.to_json
+    def counted(self, texts):
+        calls.append(self)
+        return encode(self, texts)
 
-    def encode_iterable(self, texts):
-        self.calls += 1
-        return self.tokenizer.encode_iterable(texts)
+    monkeypatch.setattr(CharTokenizer, "encode_iterable", counted)
+    return calls
 
 
 @pytest.fixture
@@ -52,42 +54,50 @@ def test_each_part_is_encoded_by_itself(source, tmp_path, bpe, monkeypatch):
         assert corpus.vocab_size == tokenizer.vocab_size
 
 
-def test_the_second_time_nothing_is_encoded(source, tmp_path):
-    tokenizer = Counting(CharTokenizer.train(TEXT))
-    first = prepare(source, tokenizer, folder=tmp_path / "tokens")
-    assert tokenizer.calls == 2
-    second = prepare(source, tokenizer, folder=tmp_path / "tokens")
-    assert tokenizer.calls == 2
+def test_the_second_time_nothing_is_encoded(source, tmp_path, calls):
+    tokenizer, folder = CharTokenizer.train(TEXT), tmp_path / "tokens"
+    first = prepare(source, tokenizer, folder=folder)
+    assert len(calls) == 2
+    second = prepare(source, CharTokenizer.train(TEXT), folder=folder)
+    assert len(calls) == 2
     np.testing.assert_array_equal(first.train, second.train)
     assert isinstance(second.train, np.memmap)
-    # Another text, tokenizer or share is another matter.
-    prepare(source, tokenizer, 0.2, folder=tmp_path / "tokens")
-    assert tokenizer.calls == 4
-    source.write_text(TEXT.replace("cat", "mat"), encoding="utf-8")
-    prepare(source, tokenizer, folder=tmp_path / "tokens")
-    assert tokenizer.calls == 6
-    other = Counting(CharTokenizer.train(TEXT + "!"))
-    prepare(source, other, folder=tmp_path / "tokens")
-    assert other.calls == 2
+    # Another share, text or tokenizer is another matter.
+    prepare(source, tokenizer, 0.2, folder=folder)
+    assert len(calls) == 4
+    source.write_bytes(TEXT.replace("cat", "mat").encode())
+    prepare(source, tokenizer, folder=folder)
+    assert len(calls) == 6
+    prepare(source, CharTokenizer.train(TEXT + "!"), folder=folder)
+    assert len(calls) == 8
 
 
-def test_damaged_tokens_are_made_again(source, tmp_path):
-    tokenizer = Counting(CharTokenizer.train(TEXT))
+def test_a_student_s_tokenizer_is_always_asked(source, tmp_path, calls):
+    # Its code may have changed since the last run, and no fingerprint would tell.
+    class Mine(CharTokenizer):
+        pass
+
+    prepare(source, Mine.train(TEXT), folder=tmp_path / "tokens")
+    prepare(source, Mine.train(TEXT), folder=tmp_path / "tokens")
+    assert len(calls) == 4
+
+
+def test_damaged_tokens_are_made_again(source, tmp_path, calls):
+    tokenizer = CharTokenizer.train(TEXT)
     whole = np.array(prepare(source, tokenizer, folder=tmp_path / "tokens").train)
     for path in (tmp_path / "tokens").iterdir():
         assert token_header(path)["tokenizer"] == fingerprint(tokenizer)
         path.write_bytes(path.read_bytes()[:-1])
-    np.testing.assert_array_equal(
-        prepare(source, tokenizer, folder=tmp_path / "tokens").train, whole
-    )
-    assert tokenizer.calls == 4
+    again = prepare(source, tokenizer, folder=tmp_path / "tokens")
+    np.testing.assert_array_equal(again.train, whole)
+    assert len(calls) == 4
 
 
 def test_a_disk_that_is_full_costs_only_the_cache(source, tmp_path, monkeypatch):
     def full(*args, **keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tinygrad_llm.data.prepare.write_tokens", full)
+    monkeypatch.setattr("tinygrad_llm.data.token_corpus.write_tokens", full)
     tokenizer = CharTokenizer.train(TEXT)
     with pytest.warns(UserWarning, match="tokens are not cached, .*: No space left"):
         corpus = prepare(source, tokenizer, folder=tmp_path / "tokens")
@@ -155,4 +165,8 @@ def test_evaluation_batches_predict_all_of_the_validation_text(source, tmp_path)
 def test_fingerprints_tell_tokenizers_apart(bpe):
     assert fingerprint(CharTokenizer.train("abc")) == fingerprint(CharTokenizer.train("cab"))
     assert fingerprint(CharTokenizer.train("abc")) != fingerprint(CharTokenizer.train("abd"))
+    assert fingerprint(CharTokenizer("abc", "a")) != fingerprint(CharTokenizer("abc"))
     assert fingerprint(bpe) != fingerprint(CharTokenizer.train("abc"))
+    assert fingerprint(bpe) == fingerprint(Tokenizer(bpe.vocab, bpe.merges))
+    assert fingerprint(bpe) != fingerprint(Tokenizer(bpe.vocab, bpe.merges[:-1]))
+    assert fingerprint(bpe) != fingerprint(Tokenizer(bpe.vocab, bpe.merges, pattern=r"[\s\S]+"))

@@ -1,14 +1,13 @@
 """A text made ready for training: split, turned into tokens once, and cached for the next run."""
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -26,8 +25,6 @@ class TextEncoder(Protocol):
     def vocab_size(self) -> int: ...
 
     def encode_iterable(self, texts: Iterable[str], /) -> Iterator[int]: ...
-
-    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,8 @@ def prepare(
     The text is split by characters and then encoded, so that models with different tokenizers
     are held to the same validation text. Text and tokens are never in memory as a whole.
     folder: where the tokens are kept; by default a folder in the cache. They are found again by
-    the SHA-256 of the text and the fingerprint of the tokenizer; damaged ones are made anew.
+    the SHA-256 of the text and the fingerprint of the tokenizer; damaged ones are made anew, and
+    so are those of a tokenizer that is not ours, whose code may have changed since.
     progress: called with (characters done, characters in all) while encoding.
     """
     digest, n_characters = hashlib.sha256(), 0
@@ -78,6 +76,7 @@ def prepare(
     about = {"text": digest.hexdigest(), "tokenizer": fingerprint(tokenizer)}
     folder = cache_folder() / "tokens" if folder is None else Path(folder)
     key = f"{about['text'][:16]}-{about['tokenizer'][:16]}"
+    ours = type(tokenizer).__module__.startswith("tinygrad_llm.")
     parts: list[np.ndarray] = []
     for start, stop in ((0, cut), (cut, n_characters)):
 
@@ -86,24 +85,34 @@ def prepare(
             return tokenizer.encode_iterable(_reported(pieces, start, n_characters, progress))
 
         path = folder / f"{key}-{start}-{stop}.tokens"
-        parts.append(_cached(path, encode, tokenizer.vocab_size, about) if stop > start else _NONE)
+        if stop == start:
+            parts.append(np.empty(0, np.uint16))
+        else:
+            parts.append(_tokens(path, encode, tokenizer.vocab_size, about, reuse=ours))
     train, held_out = parts
     return TokenCorpus(train, held_out, cut, n_characters - cut, tokenizer.vocab_size)
 
 
 def fingerprint(tokenizer: TextEncoder) -> str:
-    """The SHA-256 of all that a tokenizer saves of itself: equal for equal tokenizers."""
-    return hashlib.sha256(json.dumps(tokenizer.to_json(), sort_keys=True).encode()).hexdigest()
+    """A SHA-256 of all that decides how a tokenizer of ours encodes: equal for equal ones."""
+    kind = type(tokenizer)
+    digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}".encode())
+    for name in ("vocab", "special_tokens", "merges", "pattern", "unk"):
+        value = getattr(tokenizer, name, None)
+        digest.update(repr(sorted(value.items()) if isinstance(value, dict) else value).encode())
+    return digest.hexdigest()
 
 
-_NONE = np.empty(0, np.uint16)
-
-
-def _cached(
-    path: Path, encode: Callable[[], Iterator[int]], vocab_size: int, about: dict[str, Any]
+def _tokens(
+    path: Path,
+    encode: Callable[[], Iterator[int]],
+    vocab_size: int,
+    about: dict[str, str],
+    reuse: bool,
 ) -> np.ndarray:
     with suppress(DataError):  # missing or damaged: write_tokens replaces it
-        return read_tokens(path)
+        if reuse:
+            return read_tokens(path)
     try:
         write_tokens(path, encode(), vocab_size, **about)
     except OSError as error:
