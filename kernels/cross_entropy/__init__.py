@@ -1,0 +1,1 @@
+"""Cross entropy of logits against class numbers, from the log-sum-exp of each row."""

@@ -1,0 +1,1 @@
+"""Smooth activations: GELU (exact and tanh), SiLU and the gated SwiGLU."""

@@ -1,0 +1,1 @@
+"""Layer normalisation and RMS normalisation over the last axis."""
