@@ -26,7 +26,9 @@ def machine_card(*packages: str) -> dict[str, Any]:
 def _cpu() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
+            ]
     except OSError:
         return platform.processor() or platform.machine()
     return names[0] if names else platform.machine()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from tinygrad_llm import __version__
-from tinygrad_llm.cli import data, doctor, info, tokenizer
+from tinygrad_llm.cli import data, demo, doctor, evaluate, generate, info, tokenizer, train
 from tinygrad_llm.errors import UserError
 
 USER_ERROR, BUG, INTERRUPTED = 2, 70, 130  # exit codes; 70 is EX_SOFTWARE, 130 is 128 + SIGINT
@@ -32,6 +32,10 @@ def tllm(debug: bool) -> None:
     """A language-model engine to read from the first line to the last."""
 
 
+tllm.add_command(demo.command)
+tllm.add_command(train.command)
+tllm.add_command(generate.command)
+tllm.add_command(evaluate.command)
 tllm.add_command(tokenizer.command)
 tllm.add_command(data.command)
 tllm.add_command(info.command)

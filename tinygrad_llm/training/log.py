@@ -45,7 +45,10 @@ def read_log(path: str | Path) -> list[Entry]:
 
 
 def plot_loss(
-    entries: list[Entry], path: str | Path, title: str = "", baselines: dict[str, float] | None = None
+    entries: list[Entry],
+    path: str | Path,
+    title: str = "",
+    baselines: dict[str, float] | None = None,
 ) -> None:
     """Draw training and validation loss against the step, in nats per token, as a PNG.
 
@@ -62,12 +65,16 @@ def plot_loss(
         axes.plot(*zip(*steps, strict=True), color="0.75", linewidth=0.8, label="training batch")
     evaluations = [(e["step"], e["loss"]) for e in entries if e["event"] == "evaluation"]
     if evaluations:
-        axes.plot(*zip(*evaluations, strict=True), "o-", color="C0", markersize=3, label="validation")
+        axes.plot(
+            *zip(*evaluations, strict=True), "o-", color="C0", markersize=3, label="validation"
+        )
         step, loss = evaluations[-1]
         axes.annotate(f"{loss:.3f}", (step, loss), textcoords="offset points", xytext=(-4, 8),
                       ha="right", color="C0")  # fmt: skip
     for color, (label, loss) in enumerate((baselines or {}).items(), 1):
-        axes.axhline(loss, color=f"C{color}", linestyle="--", linewidth=1, label=f"{label} {loss:.3f}")
+        axes.axhline(
+            loss, color=f"C{color}", linestyle="--", linewidth=1, label=f"{label} {loss:.3f}"
+        )
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -22,7 +22,7 @@ from tinygrad_llm.training.config import TrainConfig
 from tinygrad_llm.training.evaluate import Evaluation, evaluate
 from tinygrad_llm.training.log import RunLog, plot_loss, read_log
 from tinygrad_llm.training.loop import Trainer
-from tinygrad_llm.training.progress import Display, Silent, duration
+from tinygrad_llm.training.progress import Display, Silent
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def train(config: TrainConfig, display: Display | None = None, overwrite: bool =
             )
         for name in (checkpoints.LAST, checkpoints.BEST):
             shutil.rmtree(folder / name, ignore_errors=True)
-    tokenizer = _tokenizer(config)
+    tokenizer = make_tokenizer(config)
     corpus = data.prepare(config.data, tokenizer, config.validation)
     _check_lengths(config, corpus)
     rng.manual_seed(config.seed)
@@ -65,9 +65,7 @@ def train(config: TrainConfig, display: Display | None = None, overwrite: bool =
     return _run(config, model, tokenizer, corpus, display or Silent(), resumed=False)
 
 
-def resume(
-    folder: str | Path, display: Display | None = None, steps: int | None = None
-) -> Run:
+def resume(folder: str | Path, display: Display | None = None, steps: int | None = None) -> Run:
     """Go on with the run in `folder` from its last checkpoint, as if it had never stopped.
 
     steps: train to this step instead of the configured one (which changes the schedule).
@@ -110,7 +108,8 @@ def build(config: TrainConfig, vocab_size: int) -> Any:
     )  # fmt: skip
 
 
-def _tokenizer(config: TrainConfig) -> Any:
+def make_tokenizer(config: TrainConfig) -> Any:
+    """The tokenizer a configuration names, trained on its text if it is a new one."""
     if config.tokenizer == "char":
         return tokenizers.CharTokenizer.train(data.iter_text(config.data))
     if config.tokenizer == "bpe":
@@ -194,7 +193,9 @@ class Recorder:
         self.evaluation: Evaluation | None = None
 
     def __call__(self, event: str, **values: Any) -> None:
-        {"step": self.step, "evaluation": self.evaluated, "checkpoint": self.checkpoint}[event](**values)
+        {"step": self.step, "evaluation": self.evaluated, "checkpoint": self.checkpoint}[event](
+            **values
+        )
 
     def step(
         self, step: int, loss: float, grad_norm: float, lr: float, seconds: float, tokens: int
@@ -241,7 +242,17 @@ class Recorder:
             plot_loss(entries, self.config.folder / "loss.png", title=str(self.config.folder))
 
 
-def sample(model: Any, tokenizer: Any, prompt: list[int], tokens: int, seed: int) -> str:
+def sample(
+    model: Any,
+    tokenizer: Any,
+    prompt: list[int],
+    tokens: int,
+    seed: int,
+    temperature: float = 1.0,
+) -> str:
     """Text that continues the ids `prompt`; the random state of the run is not touched."""
-    ids = generate(model, np.array([prompt]), max_new_tokens=tokens, do_sample=True, seed=seed)
+    ids = generate(
+        model, np.array([prompt]), max_new_tokens=tokens, do_sample=True,
+        temperature=temperature, seed=seed,
+    )  # fmt: skip
     return tokenizer.decode(ids[0])
