@@ -7,11 +7,13 @@ from itertools import chain
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.tokenizers.base import BaseTokenizer
 from tinygrad_llm.tokenizers.merging import merge
-from tinygrad_llm.tokenizers.split import GPT2_PATTERN, Splitter
+from tinygrad_llm.tokenizers.split import GPT2_PATTERN, Part, Splitter
 from tinygrad_llm.tokenizers.text import check_text
 from tinygrad_llm.tokenizers.train import check_special_tokens, train_bpe_from_text
 
-CACHE_SIZE = 4096  # pretokens whose ids are remembered: less than 1 MB
+# Pretokens whose ids are remembered: about 200 bytes each.
+CACHE_SIZE = 1 << 15  # `encode` holds the whole text anyway
+STREAM_CACHE_SIZE = 1 << 11  # `encode_iterable` is to stay below 1 MB
 CACHE_LONGEST = 32  # in characters; longer pretokens hardly ever come twice
 
 
@@ -36,13 +38,13 @@ class Tokenizer(BaseTokenizer):
         vocab = dict(vocab)
         _check_vocab(vocab)
         special = _number_special_tokens(special_tokens or (), vocab)
+        self._ids = _invert(vocab, special)
+        self._byte_ids = _byte_ids(self._ids)
         super().__init__(vocab, special)
         self.merges = list(merges)
         self.pattern = pattern
         self._splitter = Splitter(pattern, special)
 
-        self._ids = _invert(vocab, special)
-        self._byte_ids = _byte_ids(self._ids)
         self._ranks: dict[tuple[int, int], int] = {}  # (left id, right id) -> rank
         self._merged: list[int] = []  # rank -> id
         for rank, (left, right) in enumerate(self.merges):
@@ -59,7 +61,11 @@ class Tokenizer(BaseTokenizer):
                 )
             self._ranks[pair] = rank
             self._merged.append(self._ids[left + right])
-        self._cache = _Cache(self)
+        # Whether a token's own bytes merge into just that token (0 is unknown, 1 yes, 2 no). It
+        # nearly always does; then a word that is a token is found at once, in bounded memory.
+        self._whole = bytearray(self.vocab_size)
+        self._cache = _Cache(self, CACHE_SIZE)
+        self._stream_cache = _Cache(self, STREAM_CACHE_SIZE)
 
     @classmethod
     def from_files(
@@ -95,24 +101,35 @@ class Tokenizer(BaseTokenizer):
             others are text like any other, which is what a user's input should be.
         """
         check_text(text, "encode")
-        return list(self._to_ids(self._splitter_for(allowed_special).split(text)))
+        return list(self._to_ids(self._splitter_for(allowed_special).split(text), self._cache))
 
     def encode_iterable(
         self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
     ) -> Iterator[int]:
-        return self._to_ids(self._splitter_for(allowed_special).stream(texts))
+        splitter = self._splitter_for(allowed_special)
+        return self._to_ids(splitter.stream(texts), self._stream_cache)
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives the same bytes back."""
         # surrogateescape (PEP 383) carries a bad byte through the pattern as one character.
         text = data.decode("utf-8", "surrogateescape")
-        return list(self._to_ids(self._splitter.split(text)))
+        return list(self._to_ids(self._splitter.split(text), self._cache))
 
-    def _to_ids(self, parts: Iterable[tuple[list[str], str | None]]) -> Iterator[int]:
+    def _to_ids(self, parts: Iterable[Part], cache: "_Cache") -> Iterator[int]:
         for pretokens, special in parts:
-            yield from chain.from_iterable(map(self._cache.__getitem__, pretokens))
+            yield from chain.from_iterable(map(cache.__getitem__, pretokens))
             if special is not None:
                 yield self.special_tokens[special]
+
+    def _merge(self, pretoken: str) -> tuple[int, ...]:
+        data = pretoken.encode("utf-8", "surrogateescape")
+        token_id = self._ids.get(data)
+        if token_id is not None and self._whole[token_id] == 1:
+            return (token_id,)
+        ids = tuple(merge([self._byte_ids[byte] for byte in data], self._ranks, self._merged))
+        if token_id is not None:
+            self._whole[token_id] = 1 if ids == (token_id,) else 2
+        return ids
 
     def _splitter_for(self, allowed: str | Collection[str]) -> Splitter:
         if allowed == "all":
@@ -130,31 +147,18 @@ class Tokenizer(BaseTokenizer):
 class _Cache(dict[str, tuple[int, ...]]):
     """pretoken -> ids. A dict finds what it knows without running any Python code."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, size: int):
         super().__init__()
         self.tokenizer = tokenizer
-        # Whether a token's own bytes merge into just that token (0 is unknown, 1 yes, 2 no). It
-        # nearly always does; then a word that is a token is found at once, in bounded memory.
-        self.whole = bytearray(tokenizer.vocab_size)
+        self.size = size
 
     def __missing__(self, pretoken: str) -> tuple[int, ...]:
-        data = pretoken.encode("utf-8", "surrogateescape")
-        token_id = self.tokenizer._ids.get(data)
-        if token_id is not None and self.whole[token_id] == 1:
-            ids: tuple[int, ...] = (token_id,)
-        else:
-            ids = self.merge(data)
-            if token_id is not None:
-                self.whole[token_id] = 1 if ids == (token_id,) else 2
+        ids = self.tokenizer._merge(pretoken)
         if len(pretoken) <= CACHE_LONGEST:
-            if len(self) >= CACHE_SIZE:
+            if len(self) >= self.size:
                 self.clear()
             self[pretoken] = ids
         return ids
-
-    def merge(self, data: bytes) -> tuple[int, ...]:
-        t = self.tokenizer
-        return tuple(merge([t._byte_ids[byte] for byte in data], t._ranks, t._merged))
 
 
 def _check_vocab(vocab: dict[int, bytes]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tinygrad_llm.errors import DataError, TokenizerError
 from tinygrad_llm.tokenizers.base import BaseTokenizer
-from tinygrad_llm.tokenizers.text import check_text, checked
+from tinygrad_llm.tokenizers.text import blocks, check_text
 
 
 class CharTokenizer(BaseTokenizer):
@@ -45,7 +45,7 @@ class CharTokenizer(BaseTokenizer):
     def train(cls, text: str | Iterable[str], unk: str | None = None) -> "CharTokenizer":
         """Number the characters of `text` (or of many texts), sorted by code point."""
         seen: set[str] = set()
-        for part in checked([text] if isinstance(text, str) else text, "CharTokenizer.train"):
+        for part in blocks([text] if isinstance(text, str) else text, "CharTokenizer.train"):
             seen.update(part)
         if not seen:
             raise DataError("CharTokenizer.train: the text is empty")
@@ -56,7 +56,7 @@ class CharTokenizer(BaseTokenizer):
 
     def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
         offset, line = 0, 1
-        for text in checked(texts, "encode"):
+        for text in blocks(texts, "encode"):
             yield from self._encode(text, offset, line)
             offset += len(text)
             line += text.count("\n")

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from tinygrad_llm.errors import TokenizerError
-from tinygrad_llm.tokenizers.text import checked
+from tinygrad_llm.tokenizers.text import BLOCK, blocks
 
 # GPT-2's: English contractions; letters, digits or other signs, each with one space before it;
 # white space, of which the last character is left for the word that follows it.
@@ -16,7 +16,6 @@ GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?
 
 Part = tuple[list[str], str | None]  # pretokens, and the special token after them
 
-BLOCK = 1 << 13  # characters that `stream` cuts at a time
 MARGIN = 256  # characters that must follow a pretoken before `stream` believes in it
 
 
@@ -34,8 +33,11 @@ class Splitter:
                 raise TokenizerError(
                     f"pattern={pattern!r} has a capturing group; write (?:...) in place of (...)"
                 )
-            if compiled.match(""):
-                raise TokenizerError(f"pattern={pattern!r} matches the empty string")
+            if compiled.match("") or compiled.flags & regex.VERBOSE:
+                raise TokenizerError(
+                    f"pattern={pattern!r} matches the empty string or is verbose, (?x); neither "
+                    f"is accepted"
+                )
             # What the pattern leaves out, up to where it matches again, is one pretoken.
             self._pretoken = regex.compile(rf"{pattern}|(?:(?!{pattern})[\s\S])+")
         except (regex.error, TypeError) as error:
@@ -53,24 +55,26 @@ class Splitter:
             start = match.end()
         yield self._pretoken.findall(text[start:] if start else text), None
 
-    def stream(self, texts: Iterable[str]) -> Iterator[Part]:
-        """`split` of the joined texts, holding about BLOCK characters (or the longest pretoken)."""
-        parts: list[str] = []  # not yet cut
-        size, needed = 0, BLOCK
-        for text in checked(texts, "encode_iterable"):
-            for i in range(0, len(text), BLOCK):
-                parts.append(text[i : i + BLOCK])
-                size += len(parts[-1])
-                if size < needed:
-                    continue
-                buffer = "".join(parts)
-                settled = yield from self._split_settled(buffer)
-                parts = [buffer[settled:]]
-                size = len(parts[0])
-                # A pretoken of a million letters must not be looked at again for each block:
-                # waiting for as much again as is held keeps the whole linear.
-                needed = size + max(size, BLOCK)
-        yield from self.split("".join(parts))
+    def stream(self, texts: Iterable[str], block: int = BLOCK) -> Iterator[Part]:
+        """`split` of the joined texts, holding about `block` characters.
+
+        A pretoken longer than that is held whole, for merges may join its ends.
+        """
+        held: list[str] = []  # not yet cut
+        size, needed = 0, block
+        for text in blocks(texts, "texts", block):
+            held.append(text)
+            size += len(text)
+            if size < needed:
+                continue
+            joined = "".join(held)
+            settled = yield from self._split_settled(joined)
+            held = [joined[settled:]]
+            size = len(held[0])
+            # A pretoken of a million letters must not be looked at again for each block: waiting
+            # for as much again as is held keeps the whole linear.
+            needed = size + max(size, block)
+        yield from self.split("".join(held))
 
     def _split_settled(self, text: str) -> Generator[Part, None, int]:
         """Like `split`, for what no later text can change. Returns where that ends.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tinygrad_llm.errors import DataError, TokenizerError
 
-BLOCK_BYTES = 1 << 13
+BLOCK = 1 << 13  # characters (or bytes, of a file) that are looked at together
 
 
-def read_blocks(path: str | os.PathLike[str], size: int = BLOCK_BYTES) -> Iterator[str]:
+def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[str]:
     """Yield a UTF-8 file in pieces of about `size` bytes, line ends unchanged.
 
     Lines would not do: a file without line ends would arrive in one piece.
@@ -59,16 +59,22 @@ def check_text(text: str, where: str, offset: int = 0) -> None:
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
         raise TokenizerError(
-            f"{where}: the text has a lone surrogate, U+{code:04X}, at character "
-            f"{offset + error.start}; it is half of a character and has no UTF-8 form. Read the "
-            f'text with errors="replace", or give the bytes to encode_bytes'
+            f"{where}: character {offset + error.start} of the text is a lone surrogate, "
+            f"U+{code:04X}: half of a character, which has no UTF-8 form. Read the text with "
+            f'errors="replace", or give its bytes to encode_bytes'
         ) from None
 
 
-def checked(texts: Iterable[str], where: str) -> Iterator[str]:
-    """Pass `texts` on, each one checked."""
+def blocks(texts: Iterable[str], where: str, size: int = BLOCK) -> Iterator[str]:
+    """Pass `texts` on, checked, and those that are longer than `size` in pieces."""
+    if isinstance(texts, bytes | bytearray):
+        raise TypeError(f"{where}: {type(texts).__name__} is given; strings are accepted")
     offset = 0
     for text in texts:
-        check_text(text, where, offset)
+        if not isinstance(text, str):
+            check_text(text, where)
+        for start in range(0, len(text), size):
+            block = text[start : start + size]
+            check_text(block, where, offset + start)
+            yield block
         offset += len(text)
-        yield text
