@@ -31,7 +31,12 @@ def _tiles(shape: tuple[int, ...], causal: bool, offset: int) -> Iterator[tuple[
         for first in range(0, queries, step):
             last = min(first + step, queries)
             seen = max(0, min(keys, last + offset)) if causal else keys
-            yield slice(b, min(b + together, sequences)), slice(None), slice(first, last), slice(seen)
+            yield (
+                slice(b, min(b + together, sequences)),
+                slice(None),
+                slice(first, last),
+                slice(seen),
+            )
 
 
 def _stacked(x: Array, groups: int) -> Array:

@@ -114,7 +114,7 @@ def _erf_float64(x: Array) -> Array:
 
 
 def erf_of_ratio(x: Array) -> Array:
-    """erf(x / sqrt 2) = P(|normal variable| < x), signed: what the exact GELU is made of. x: 1-d+."""
+    """erf(x / sqrt 2) = P(|normal variable| < x), signed: the heart of the exact GELU. x: 1-d."""
     if x.dtype == np.float64:
         return _erf_float64(x / math.sqrt(2))
     if x.dtype == np.float16:

@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from .._blocks import flat_blocks
+from .erf import erf as erf_forward
 from .erf import erf_of_ratio
+
+__all__ = [
+    "erf_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "silu_backward",
+    "silu_forward",
+    "swiglu_backward",
+    "swiglu_forward",
+]
 
 Array = Any
 
