@@ -1,0 +1,1 @@
+"""One step of Adam or AdamW on one parameter, and the norm of many gradients."""
