@@ -90,13 +90,13 @@ def _evaluation_batches(
         done += rows * columns
 
 
-def bits_per_character(mean_loss: float, n_tokens: int, n_characters: int) -> float:
+def bits_per_character(mean_loss: float, n_tokens: int, n_characters: float) -> float:
     """The loss in bits per character of text, the axis on which all models are compared.
 
     mean_loss: nats per token, over n_tokens predicted tokens, which stand for n_characters. A
     tokenizer that makes fewer tokens has more to say with each, so nats per token of different
     tokenizers cannot be compared; the information in the same text can.
     """
-    if n_characters < 1:
-        raise ValueError(f"bits_per_character: n_characters={n_characters} must be at least 1")
+    if not n_characters > 0:
+        raise ValueError(f"bits_per_character: n_characters={n_characters} must be above 0")
     return mean_loss * n_tokens / (n_characters * math.log(2))

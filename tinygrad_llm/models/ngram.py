@@ -7,8 +7,9 @@ one pass, and knows nothing of two contexts that are alike but not equal.
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +26,31 @@ _HELD_OUT = 0.1  # of the training text, to estimate the weights of interpolatio
 _PIECE = 1 << 18  # tokens evaluated at once
 
 
+@dataclass(frozen=True)
+class NGramConfig:
+    """What it takes to build a model: the arguments of NGram."""
+
+    model_type: ClassVar[str] = "ngram"
+    order: int
+    vocab_size: int
+    smoothing: str = "modified-kneser-ney"
+    k: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in (("order", self.order), ("vocab_size", self.vocab_size)):
+            if not isinstance(value, int | np.integer) or not 1 <= value < 2**31:
+                raise ConfigError(f"NGram: {name}={value!r} is not accepted; use 1 .. 2**31 - 1")
+        if self.smoothing not in SMOOTHINGS:
+            known = ", ".join(SMOOTHINGS)
+            raise ConfigError(f"NGram: smoothing={self.smoothing!r} is not accepted; use {known}")
+        if not 0 < self.k < np.inf:
+            raise ConfigError(f"NGram: k={self.k} is not accepted; use a number above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {"architectures": ["NGram"], "model_type": self.model_type, **asdict(self)}
+
+
 class NGram:
     """A smoothed n-gram model over the ids of any tokenizer.
 
@@ -35,19 +61,10 @@ class NGram:
     def __init__(
         self, order: int, vocab_size: int, smoothing: str = "modified-kneser-ney", k: float = 0.1
     ):
-        if order < 1:
-            raise ConfigError(f"NGram: order={order} is not accepted; use at least 1")
-        if not 1 <= vocab_size < 2**31:
-            raise ConfigError(f"NGram: vocab_size={vocab_size} is not accepted; use 1 .. 2**31 - 1")
-        if smoothing not in SMOOTHINGS:
-            known = ", ".join(SMOOTHINGS)
-            raise ConfigError(f"NGram: smoothing={smoothing!r} is not accepted; use {known}")
-        if not 0 < k < np.inf:
-            raise ConfigError(f"NGram: k={k} is not accepted; use a number above 0")
+        self.config = NGramConfig(order, vocab_size, smoothing, k)
         self.order = order
         self.vocab_size = vocab_size
         self.smoothing = smoothing
-        self.k = 1.0 if smoothing == "laplace" else k
         self.levels: list[Level] = []  # the counts, for grams of 1 .. order tokens
         self._weights = np.full((order, N_BUCKETS), 0.5)  # of "interpolation"
         self._smoothed: list[Smoothed] = []
@@ -99,7 +116,8 @@ class NGram:
 
     def next_token_probabilities(self, context: np.ndarray | Sequence[int]) -> np.ndarray:
         """The distribution of the token after `context` (T,), T >= 0: (vocab_size,) float64."""
-        tokens = self._last(self._checked(context, "next_token_probabilities"))
+        # Cut first: the time of a step does not grow with the length of the text.
+        tokens = self._checked(self._last(np.asarray(context)), "next_token_probabilities")
         probabilities = np.full(self.vocab_size, 1 / self.vocab_size)
         grams = np.zeros(len(tokens) + 1, np.int64)  # the k tokens that end at each place
         for k, (level, smoothed, starts) in enumerate(self._ready()):
@@ -115,13 +133,25 @@ class NGram:
             grams = level.find(grams[:-1], tokens[k:])
         return probabilities
 
-    def logits(self, ids: np.ndarray) -> np.ndarray:
-        """The log-probabilities of the token after each row of ids (B, T): (B, V) float64."""
-        ids = np.asarray(ids)
-        if ids.ndim != 2:
-            raise ValueError(f"NGram.logits: ids must have shape (B, T), not {ids.shape}")
-        rows = [self.next_token_probabilities(row) for row in ids]
-        return np.log(np.array(rows).reshape(len(ids), self.vocab_size))
+    def next_token_logits(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray | None = None, cache: None = None
+    ) -> np.ndarray:
+        """The log-probabilities of the token after each row of input_ids (B, T): (B, V) float64.
+
+        attention_mask: (B, T), 0 for padding on the left, which is no context, and 1 for the rest.
+        This is what generation asks of any model, so its samplers and beams work here as well.
+        """
+        rows = np.asarray(input_ids)
+        if rows.ndim != 2:
+            raise ValueError(f"NGram: input_ids must have shape (B, T), not {rows.shape}")
+        result = np.empty((len(rows), self.vocab_size))
+        for i, row in enumerate(rows):
+            seen = row if attention_mask is None else row[np.asarray(attention_mask)[i] != 0]
+            np.log(self.next_token_probabilities(seen), out=result[i])
+        return result
+
+    def new_cache(self, batch_size: int, max_length: int | None = None) -> None:
+        """None: a step looks at the last order - 1 tokens anyway, and has nothing to remember."""
 
     def generate(
         self,
@@ -151,18 +181,6 @@ class NGram:
             ids[i] = np.searchsorted(ladder, random.random() * ladder[-1], side="right")
         return ids
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What `config.json` holds."""
-        return {
-            "architectures": ["NGram"],
-            "model_type": "ngram",
-            "order": self.order,
-            "vocab_size": self.vocab_size,
-            "smoothing": self.smoothing,
-            "k": self.k,
-        }
-
     def num_parameters(self) -> int:
         """The number of counts kept."""
         return sum(len(level.keys) for level in self.levels)
@@ -175,8 +193,8 @@ class NGram:
             tensors |= {f"{k}-grams.keys": level.keys, f"{k}-grams.counts": level.counts}
         # The configuration goes into both files, so that two halves of different saves, left by
         # a kill between them, are told from one whole.
-        save_file(tensors, Path(folder) / "model.safetensors", {"config": json.dumps(self.config)})
-        write_json(Path(folder) / "config.json", self.config)
+        save_file(tensors, Path(folder) / "model.safetensors", {"config": _text(self.config)})
+        write_json(Path(folder) / "config.json", self.config.to_dict())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "NGram":
@@ -184,12 +202,12 @@ class NGram:
         weights_path, config_path = Path(folder) / "model.safetensors", Path(folder) / "config.json"
         try:
             config = json.loads(config_path.read_text(encoding="utf-8"))
-            model = cls(*(config[key] for key in ("order", "vocab_size", "smoothing", "k")))
+            model = cls(**{field.name: config[field.name] for field in fields(NGramConfig)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{config_path}: not an n-gram's configuration: {error}"
             ) from error
-        if read_header(weights_path).metadata.get("config") != json.dumps(model.config):
+        if read_header(weights_path).metadata.get("config") != _text(model.config):
             raise CheckpointError(f"{config_path} and {weights_path} are not of the same save")
         tensors = load_file(weights_path)
         levels: list[Level] = []
@@ -214,7 +232,8 @@ class NGram:
         self.levels = levels
         self._starts = [level.starts() for level in levels]
         if self._levels_apart:
-            self._smoothed = methods.add_k(levels, self.k)
+            k = 1.0 if self.smoothing == "laplace" else self.config.k
+            self._smoothed = methods.add_k(levels, k)
         elif self.smoothing == "interpolation":
             self._smoothed = methods.interpolation(levels, self._weights)
         else:
@@ -250,6 +269,10 @@ class NGram:
             return np.zeros(0, np.int64)  # an empty list would be float64
         check_ids(ids, self.vocab_size, f"NGram.{where}")
         return ids.astype(np.int64, copy=False)
+
+
+def _text(config: NGramConfig) -> str:
+    return json.dumps(config.to_dict())
 
 
 def _read_level(

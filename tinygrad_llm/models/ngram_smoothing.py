@@ -107,7 +107,7 @@ def kneser_ney(levels: list[Level], modified: bool) -> list[Smoothed]:
             counts = np.bincount(after[k + 1], minlength=len(level.keys))
         else:
             counts = level.counts
-        cut = np.minimum(discounts(counts, modified)[np.minimum(counts, 3)], counts)
+        cut = discounts(counts, modified)[np.minimum(counts, 3)]  # never more than the count
         total = level.sum_by_context(counts)
         some = np.maximum(total, 1)
         passed_down = np.where(total > 0, level.sum_by_context(cut) / some, 1.0)

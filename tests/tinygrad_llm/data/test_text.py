@@ -39,6 +39,14 @@ def test_pieces_may_cut_characters_anywhere(tmp_path, monkeypatch):
     assert all(pieces)
 
 
+def test_only_the_first_mark_is_dropped_and_only_all_blank_is_blank(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_BLOCK", 3)
+    path = tmp_path / "a.txt"
+    content = "abc\ufeff" + " " * 20
+    path.write_bytes(content.encode())
+    assert load_text(path) == content
+
+
 def test_a_folder_is_its_text_files_in_order(tmp_path):
     for name, content in {
         "b.txt": "b",

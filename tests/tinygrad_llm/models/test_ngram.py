@@ -15,7 +15,8 @@ import pytest
 from tinygrad_llm.data import bits_per_character, load_text, split
 from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.models.ngram import SMOOTHINGS, NGram
-from tinygrad_llm.models.ngram_smoothing import N_BUCKETS, discounts
+from tinygrad_llm.models.ngram_counts import count
+from tinygrad_llm.models.ngram_smoothing import N_BUCKETS, discounts, estimate_weights
 
 
 def random_ids(n, vocab_size, seed):
@@ -115,6 +116,42 @@ def test_discounts_by_hand():
     np.testing.assert_allclose(discounts(counts, False), [0, base, base, base])
     expected = [0, 1 - 2 * base * 5 / 10, 2 - 3 * base * 3 / 5, 3 - 4 * base * 2 / 3]
     np.testing.assert_allclose(discounts(counts, True), expected)
+
+
+def test_discounts_of_odd_counts_fall_back():
+    # Twos rarer than threes would make D_2 = 2 - 3 * 10/12 * 30/1 negative; no fours: no D_3.
+    counts = np.repeat([1, 2, 3], [10, 1, 30])
+    np.testing.assert_allclose(discounts(counts, True)[2:], [1, 1.5])
+    np.testing.assert_allclose(discounts(np.array([2, 2, 3]), True), [0, 0.5, 1, 1.5])
+    np.testing.assert_allclose(discounts(np.array([2, 2, 3]), False), [0, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_what_ended_the_text_was_never_followed(smoothing):
+    ids = np.concatenate([random_ids(200, 4, seed=0), [4, 4, 5]])
+    model = NGram(3, 6, smoothing).fit(ids)
+    row = model.next_token_probabilities([4, 5])
+    assert abs(row.sum() - 1) < 1e-14
+    if smoothing in ("laplace", "add-k"):
+        np.testing.assert_allclose(row, 1 / 6)
+    else:  # the lower levels tell, down to the single tokens
+        np.testing.assert_allclose(row, model.next_token_probabilities([]))
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_a_text_of_one_token_over_and_over(smoothing):
+    model = NGram(3, 2, smoothing).fit([1] * 40)
+    row = model.next_token_probabilities([1, 1])
+    assert 0.85 < row[1] < 1
+    assert abs(row.sum() - 1) < 1e-14
+    assert NGram(2, 1, smoothing).fit([0, 0, 0]).evaluate([0, 0]) == pytest.approx(0)
+
+
+def test_weights_are_finite_where_a_held_out_context_only_ended_the_counted_text():
+    levels = count(np.array([0, 1, 0, 1, 1, 0, 2]), 3, 4)
+    weights = estimate_weights(levels, np.array([2, 0, 2, 1, 2, 3]))
+    assert np.isfinite(weights).all()
+    assert ((weights >= 0) & (weights < 1)).all()
 
 
 def test_kneser_ney_knows_that_francisco_follows_san_alone():
@@ -266,15 +303,24 @@ def test_generate_is_repeatable_and_temperature_sharpens():
 
 def test_logits_are_the_log_probabilities_of_each_row():
     model = NGram(3, 6).fit(random_ids(300, 6, seed=10))
-    rows = np.array([[0, 1, 2, 3], [5, 5, 4, 0]])
-    logits = model.logits(rows)
-    assert logits.shape == (2, 6)
+    rows = np.array([[0, 1, 2, 3], [5, 5, 4, 0], [1, 1, 0, 5]])
+    logits = model.next_token_logits(rows)
+    assert logits.shape == (3, 6)
     for row, given in zip(rows, logits, strict=True):
         np.testing.assert_allclose(np.exp(given), model.next_token_probabilities(row))
-    assert model.logits(np.zeros((0, 4), int)).shape == (0, 6)
-    assert model.logits(np.zeros((2, 0), int)).shape == (2, 6)
+    assert model.next_token_logits(np.zeros((0, 4), int)).shape == (0, 6)
+    assert model.next_token_logits(np.zeros((2, 0), int)).shape == (2, 6)
     with pytest.raises(ValueError, match=r"shape \(B, T\), not \(4,\)"):
-        model.logits(rows[0])
+        model.next_token_logits(rows[0])
+
+
+def test_padding_on_the_left_is_no_context():
+    model = NGram(4, 6).fit(random_ids(300, 6, seed=10))
+    rows = np.array([[0, 1, 2, 3], [0, 0, 0, 4], [0, 0, 0, 0]])
+    mask = np.array([[1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]])
+    logits = model.next_token_logits(rows, mask)
+    for given, seen in zip(logits, ([0, 1, 2, 3], [0, 4], []), strict=True):
+        np.testing.assert_allclose(np.exp(given), model.next_token_probabilities(seen))
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
@@ -351,6 +397,7 @@ def test_errors_name_what_was_given():
     for arguments, message in [
         ((0, 5), "order=0"),
         ((2, 0), "vocab_size=0"),
+        (("2", 5), "order='2'"),
         ((2, 5, "good-turing"), "smoothing='good-turing' is not accepted; use laplace"),
         ((2, 5, "add-k", 0.0), "k=0.0"),
         ((2, 5, "add-k", math.nan), "k=nan"),
