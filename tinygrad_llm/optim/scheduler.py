@@ -23,9 +23,9 @@ class LRScheduler:
         self.optimizer = optimizer
         self.last_epoch = last_epoch
         # A second scheduler starts from what the first one started from.
-        self.base_lrs: list[float] = [
-            group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups
-        ]
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.step()
 
     def get_lr(self) -> list[float]:

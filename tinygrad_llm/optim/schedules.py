@@ -85,6 +85,35 @@ def exponential(step: int, gamma: float, lr: float = 1.0) -> float:
     return lr * gamma**step
 
 
+def learning_rate(
+    schedule: str,
+    step: int,
+    *,
+    peak: float,
+    lowest: float = 0.0,
+    warmup_steps: int = 0,
+    steps: int,
+) -> float:
+    """The customary ones by name, for a run of `steps` steps: what a configuration file says.
+
+    "constant", "linear", "cosine", "wsd" (decay in the last fifth) or "inverse_sqrt".
+    """
+    if schedule == "constant":
+        return constant(step, peak, warmup_steps)
+    if schedule == "linear":
+        return warmup_linear(step, warmup_steps, steps, peak, lowest)
+    if schedule == "cosine":
+        return warmup_cosine(step, warmup_steps, steps, peak, lowest)
+    if schedule == "wsd":
+        return warmup_stable_decay(step, warmup_steps, steps, -(-steps // 5), peak, lowest)
+    if schedule == "inverse_sqrt":
+        return max(lowest, inverse_square_root(step, warmup_steps, peak))
+    raise ValueError(
+        f"schedule={schedule!r} is not known; use 'constant', 'linear', 'cosine', 'wsd' or "
+        f"'inverse_sqrt'"
+    )
+
+
 def _warmup(step: int, warmup_steps: int) -> float:
     """A line that is above 0 at once (a step of size 0 is wasted) and 1 just after the warm-up."""
     _check(step, warmup_steps)
