@@ -1,0 +1,185 @@
+"""From logits to the next token: what sharpens, cuts and punishes a distribution, and the draw.
+
+Every processor is a function of scores (B, V), the logits or log-probabilities of V tokens, and
+returns new ones; a token that is ruled out gets -inf. Names, order and meaning are those of
+Hugging Face's `transformers`, down to ties. `process` applies them in that order.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_FIRST_GUESS = 64  # tokens looked at before the whole vocabulary is sorted
+
+
+def temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Below 1 the likely become likelier (towards 0: greedy), above 1 all become more equal.
+
+    Ackley, Hinton & Sejnowski, "A learning algorithm for Boltzmann machines" (1985).
+    """
+    return scores / temperature
+
+
+def repetition_penalty(
+    scores: np.ndarray,
+    input_ids: np.ndarray,
+    penalty: float,
+    padding: np.ndarray | None = None,
+) -> np.ndarray:
+    """Make the tokens that are in input_ids (B, T) less likely (penalty > 1), each once.
+
+    padding (B,): so many ids at the start of each row do not count.
+    Keskar et al., "CTRL" (2019), section 4.1, divide the score of such a token by the penalty.
+    That would make a negative score better, which is therefore multiplied.
+    """
+    if padding is not None:
+        # A padding id counts as the first real one, which is penalised anyway.
+        first = input_ids[np.arange(len(input_ids)), padding]
+        padded = np.arange(input_ids.shape[1]) < padding[:, None]
+        input_ids = np.where(padded, first[:, None], input_ids)
+    seen = np.take_along_axis(scores, input_ids, axis=1)  # (B, T)
+    seen = np.where(seen < 0, seen * penalty, seen / penalty)
+    result = scores.copy()
+    # An id that occurs twice is written twice, with the same value.
+    np.put_along_axis(result, input_ids, seen, axis=1)
+    return result
+
+
+def top_k(scores: np.ndarray, k: int, min_tokens_to_keep: int = 1) -> np.ndarray:
+    """Keep the k likeliest tokens, and those that tie with the last of them.
+
+    Fan, Lewis & Dauphin, "Hierarchical Neural Story Generation" (2018).
+    """
+    vocab_size = scores.shape[-1]
+    k = max(k, min_tokens_to_keep)
+    if k >= vocab_size:
+        return scores
+    # Partitioning finds the k-th without sorting the others: O(V), not O(V log V).
+    kth = np.partition(scores, vocab_size - k, axis=-1)[:, vocab_size - k, None]  # (B, 1)
+    return np.where(scores < kth, -np.inf, scores)
+
+
+def top_p(scores: np.ndarray, p: float, min_tokens_to_keep: int = 1) -> np.ndarray:
+    """Keep the nucleus: the fewest tokens, likeliest first, whose probabilities reach p.
+
+    Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
+    """
+    probabilities = softmax(scores)
+    result = np.full_like(scores, -np.inf)
+    for row in range(len(scores)):
+        kept = _nucleus(scores[row], probabilities[row], p, min_tokens_to_keep)
+        result[row, kept] = scores[row, kept]
+    return result
+
+
+def _nucleus(
+    scores: np.ndarray, probabilities: np.ndarray, p: float, min_tokens_to_keep: int
+) -> np.ndarray:
+    """Which of scores (V,) to keep: indices.
+
+    Seen from the other end: the unlikeliest tokens go that together make up no more than 1 - p.
+    Most nuclei are small, so only the likeliest tokens are sorted, and more if they do not do.
+    """
+    vocab_size = len(scores)
+    removable = probabilities.dtype.type(1 - p)
+    total = probabilities.sum(dtype=np.float64)
+    count = max(_FIRST_GUESS, min_tokens_to_keep)
+    while True:
+        likeliest, tail = np.arange(vocab_size), 0.0
+        if count < vocab_size:
+            kth = np.partition(scores, vocab_size - count)[vocab_size - count]
+            likeliest = np.flatnonzero(scores >= kth)
+            tail = total - probabilities[likeliest].sum(dtype=np.float64)
+        order = likeliest[np.argsort(scores[likeliest], kind="stable")]  # least likely first
+        if count >= vocab_size or tail <= removable:
+            break
+        count *= 8
+    # For each: its probability and that of all less likely tokens. Rounded before it is compared,
+    # so that 0.1 + 0.1 is no more than 1 - 0.8.
+    below = tail + np.cumsum(probabilities[order], dtype=np.float64)
+    keep = below.astype(probabilities.dtype) > removable
+    keep[-min_tokens_to_keep:] = True
+    return order[keep]
+
+
+def min_p(scores: np.ndarray, p: float, min_tokens_to_keep: int = 1) -> np.ndarray:
+    """Keep the tokens at least p times as likely as the likeliest: many if nobody knows, few if.
+
+    Nguyen et al., "Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs"
+    (2024).
+    """
+    probabilities = softmax(scores)
+    keep = probabilities >= p * probabilities.max(axis=-1, keepdims=True)
+    if min_tokens_to_keep > 1:
+        for row, kept in zip(probabilities, keep, strict=True):
+            kept[best(row, min_tokens_to_keep)] = True
+    return np.where(keep, scores, -np.inf)
+
+
+def process(
+    scores: np.ndarray,
+    input_ids: np.ndarray,
+    config: Any,
+    padding: np.ndarray | None = None,
+    min_tokens_to_keep: int = 1,
+) -> np.ndarray:
+    """All processors that a GenerationConfig asks for, in Hugging Face's order.
+
+    The order matters: the temperature comes before the cuts, as it changes what a nucleus is.
+    """
+    if config.repetition_penalty != 1:
+        scores = repetition_penalty(scores, input_ids, config.repetition_penalty, padding)
+    if config.do_sample:
+        if config.temperature != 1:
+            scores = temperature(scores, config.temperature)
+        if config.top_k:
+            scores = top_k(scores, config.top_k, min_tokens_to_keep)
+        if config.top_p is not None and config.top_p < 1:
+            scores = top_p(scores, config.top_p, min_tokens_to_keep)
+        if config.min_p is not None:
+            scores = min_p(scores, config.min_p, min_tokens_to_keep)
+    return scores
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """exp(scores), normalised along the last axis; the maximum is subtracted against overflow."""
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def sample(
+    probabilities: np.ndarray, generator: np.random.Generator | Sequence[np.random.Generator]
+) -> np.ndarray:
+    """Draw one token for each row of probabilities (B, V): (B,) int64.
+
+    generator: one for all rows, or one for each, so that a row's draw depends on no other row.
+    By inversion: a uniform number falls on the ladder of cumulated probabilities. Rows need not
+    sum to exactly 1. A token of probability 0 is never drawn.
+    """
+    ladder = np.cumsum(probabilities, axis=-1, dtype=np.float64)  # (B, V)
+    total = ladder[:, -1:]
+    if not (np.isfinite(total).all() and (total > 0).all()):
+        raise ValueError(
+            "sample: probabilities must be finite, at least 0, and not all 0 in any row"
+        )
+    if isinstance(generator, np.random.Generator):
+        uniform = generator.random(len(probabilities))  # [0, 1)
+    else:
+        uniform = np.array([g.random() for g in generator])
+    # A product that is rounded up to the total would fall off the end.
+    height = np.minimum(uniform[:, None] * total, np.nextafter(total, 0))
+    return np.argmax(ladder > height, axis=-1)
+
+
+def best(scores: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` greatest of scores (N,), greatest first; ties: lowest index."""
+    count = min(count, len(scores))
+    kth = np.partition(scores, len(scores) - count)[len(scores) - count]
+    candidates = np.flatnonzero(scores >= kth)
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:count]
