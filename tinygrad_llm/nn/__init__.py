@@ -10,7 +10,6 @@ from tinygrad_llm.nn.activation import (
     SiLU,
     Softmax,
     Tanh,
-    activation,
 )
 from tinygrad_llm.nn.attention import MultiHeadAttention
 from tinygrad_llm.nn.containers import ModuleDict, ModuleList, Sequential
@@ -54,7 +53,6 @@ __all__ = [
     "SwiGLU",
     "Tanh",
     "TransformerBlock",
-    "activation",
     "functional",
     "init",
 ]

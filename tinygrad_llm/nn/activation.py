@@ -83,7 +83,7 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-def activation(name: str) -> Callable[[Tensor], Tensor]:
+def by_name(name: str) -> Callable[[Tensor], Tensor]:
     """An activation by its name in configurations; "gelu_new" is Hugging Face's name for tanh."""
     table: dict[str, Callable[[Tensor], Tensor]] = {
         "relu": F.relu,

@@ -32,10 +32,10 @@ class FeedForward(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(hidden_dim, dim, bias=bias, dtype=dtype)
         self.activation = activation
-        activations.activation(activation)  # an unknown name is an error here, not in use
+        activations.by_name(activation)  # an unknown name is an error here, not in use
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = activations.activation(self.activation)(self.linear1(x))  # (..., hidden_dim)
+        hidden = activations.by_name(self.activation)(self.linear1(x))  # (..., hidden_dim)
         return self.linear2(self.dropout(hidden))
 
     def extra_repr(self) -> str:

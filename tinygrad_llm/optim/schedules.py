@@ -96,7 +96,7 @@ def learning_rate(
 ) -> float:
     """The customary ones by name, for a run of `steps` steps: what a configuration file says.
 
-    "constant", "linear", "cosine", "wsd" (decay in the last fifth) or "inverse_sqrt".
+    "constant", "linear", "cosine", "wsd" (decay in the last fifth) or "inverse-sqrt".
     """
     if schedule == "constant":
         return constant(step, peak, warmup_steps)
@@ -106,11 +106,11 @@ def learning_rate(
         return warmup_cosine(step, warmup_steps, steps, peak, lowest)
     if schedule == "wsd":
         return warmup_stable_decay(step, warmup_steps, steps, -(-steps // 5), peak, lowest)
-    if schedule == "inverse_sqrt":
+    if schedule == "inverse-sqrt":
         return max(lowest, inverse_square_root(step, warmup_steps, peak))
     raise ValueError(
         f"schedule={schedule!r} is not known; use 'constant', 'linear', 'cosine', 'wsd' or "
-        f"'inverse_sqrt'"
+        f"'inverse-sqrt'"
     )
 
 
