@@ -75,7 +75,7 @@ class Reader:
         self._n_positions = context_limit(model)
         longest = self.width + new_tokens - 1  # the last token is written, but not read
         self._room = min(longest, self._n_positions or longest)
-        self._windows = np.zeros(len(prompts), np.int64)  # what was read last, of each row
+        self._windows = np.full(len(prompts), -1)  # tokens of each row that were read last
         # A model that keeps nothing reads the last n_positions tokens each time.
         self._slides = self._new_cache(1) is not None
         self._use_cache = use_cache and self._slides
@@ -138,8 +138,9 @@ class Reader:
         if slid.all() or (slid.any() and not mendable):
             self._cache = self._new_cache(len(self._ids))
             return self._read_columns(widest, self._cache)
-        if slid.any():
-            self._cache.keep_last(min(widest - 1, self._cache.length))
+        if mendable and self._cache.length >= widest:
+            # No text reaches as far back as the cache does: the longest has slid or has ended.
+            self._cache.keep_last(widest - 1)
         logits = self._read_columns(1, self._cache, self._cache.length)
         if slid.any():
             # Those that slid took part with a past that is theirs no more. They are read again by

@@ -38,6 +38,7 @@ def prepare(
     be padded where attention_mask (B, T) is 0, which may only be on the left; without a mask,
     where its rows begin with pad_token_id, if padding_marked says that this id means nothing else.
     """
+    padding_marked = padding_marked and not isinstance(input_ids, list | tuple)
     ids = _array(input_ids)
     if isinstance(ids, list):
         if attention_mask is not None:
@@ -56,6 +57,7 @@ def prepare(
 
     if ids.ndim == 1:
         ids = ids[None]
+        padding_marked = False
         if attention_mask is not None and np.ndim(attention_mask) == 1:
             attention_mask = np.asarray(attention_mask)[None]
     if ids.ndim != 2 or len(ids) == 0:
