@@ -113,6 +113,19 @@ def test_the_next_call_goes_on_where_the_last_stopped(server, tmp_path):
     assert files(tmp_path) == ["cache/set/a.bin"]
 
 
+def test_ctrl_c_keeps_what_has_arrived(server, tmp_path):
+    def interrupt(done, total):
+        if done > 100_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server.url, SHA256, NAME, progress=interrupt)
+    size = (tmp_path / "cache" / "set" / "a.bin.part").stat().st_size
+    assert 100_000 < size < len(CONTENT)
+    assert fetch(server.url, SHA256, NAME).read_bytes() == CONTENT
+    assert server.requests == [None, f"bytes={size}-"]
+
+
 def test_a_server_without_ranges_sends_all(server):
     server.actions = ["cut", "no ranges"]
     assert fetch(server.url, SHA256, NAME).read_bytes() == CONTENT

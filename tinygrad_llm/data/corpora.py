@@ -49,13 +49,18 @@ def iter_text(source: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _python_topics() -> str:
-    """The reference text behind Python's `help("...")`.
+    """The reference text behind Python's `help("...")`, in an order that is always the same.
 
-    Some topics repeat paragraphs of others. Those come first, so that the end of the text, which
+    The text grows from version to version, so a number measured on it names the Python. Some topics repeat paragraphs of others. Those come first, so that the end of the text, which
     is held out for validation, holds no paragraph that was there in training.
     """
-    from pydoc_data.topics import topics
-
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:  # a few distributions leave it out
+        raise DataError(
+            "this Python comes without pydoc_data, the text of the default corpus; use a text "
+            "file of your own, or the corpus 'stdlib'"
+        ) from error
     paragraphs = {
         name: [" ".join(p.split()) for p in topics[name].split("\n\n")] for name in topics
     }

@@ -186,6 +186,12 @@ def test_the_default_corpus_does_not_depend_on_hashing():
     assert digests == {hashlib.sha256(load_text("default").encode()).hexdigest() + "\n"}
 
 
+def test_a_python_without_the_default_corpus(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(DataError, match="comes without pydoc_data"):
+        load_text("default")
+
+
 def test_the_standard_library():
     text = load_text("stdlib")
     assert len(text) > 5_000_000

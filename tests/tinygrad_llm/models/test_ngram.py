@@ -145,6 +145,9 @@ def test_a_text_of_one_token_over_and_over(smoothing):
     assert 0.85 < row[1] < 1
     assert abs(row.sum() - 1) < 1e-14
     assert NGram(2, 1, smoothing).fit([0, 0, 0]).evaluate([0, 0]) == pytest.approx(0)
+    surprised = NGram(2, 3, smoothing).fit([0] * 40).log_prob([0, 2, 2, 0])
+    assert (surprised[1:3] < -1).all()
+    assert np.isfinite(surprised).all()
 
 
 def test_weights_are_finite_where_a_held_out_context_only_ended_the_counted_text():
@@ -321,6 +324,25 @@ def test_padding_on_the_left_is_no_context():
     logits = model.next_token_logits(rows, mask)
     for given, seen in zip(logits, ([0, 1, 2, 3], [0, 4], []), strict=True):
         np.testing.assert_allclose(np.exp(given), model.next_token_probabilities(seen))
+
+
+def test_the_generation_room_continues_it():
+    from tinygrad_llm.generation import generate
+
+    model = NGram(3, 6).fit(random_ids(300, 6, seed=10))
+    expected = model.generate([0, 1], 12, temperature=0)
+    np.testing.assert_array_equal(
+        generate(model, np.array([[0, 1]]), max_new_tokens=12, do_sample=False), [expected]
+    )
+    # Prompts of unequal lengths, padded on the left, do not disturb each other.
+    both = generate(model, [[3], [4, 0, 1]], max_new_tokens=5, do_sample=False)
+    for row, prompt in zip(both, ([3], [4, 0, 1]), strict=True):
+        np.testing.assert_array_equal(row[3:], model.generate(prompt, 5, temperature=0)[-5:])
+    # A beam of everything finds the most probable continuation; here, all of length 2.
+    best = generate(model, np.array([[2, 5]]), max_new_tokens=2, num_beams=6, do_sample=False)[0]
+    pairs = [(a, b) for a in range(6) for b in range(6)]
+    likeliest = max(pairs, key=lambda pair: model.log_prob(pair, context=[2, 5]).sum())
+    assert tuple(best[2:]) == likeliest
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
