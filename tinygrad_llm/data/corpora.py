@@ -51,8 +51,9 @@ def iter_text(source: str | os.PathLike[str]) -> Iterator[str]:
 def _python_topics() -> str:
     """The reference text behind Python's `help("...")`, in an order that is always the same.
 
-    The text grows from version to version, so a number measured on it names the Python. Some topics repeat paragraphs of others. Those come first, so that the end of the text, which
-    is held out for validation, holds no paragraph that was there in training.
+    The text grows from version to version, so a number measured on it names the Python. Some
+    topics repeat paragraphs of others. Those come first, so that the end of the text, which is
+    held out for validation, holds no paragraph that was there in training.
     """
     try:
         from pydoc_data.topics import topics
