@@ -23,12 +23,21 @@ DEFAULT = float32
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
+def category(dtype: np.dtype) -> builtins.int:
+    """0 for bool, 1 for integers, 2 for floats."""
+    return _CATEGORY[dtype.kind]
+
+
 def resolve(dtype: Any) -> np.dtype:
-    """A dtype of ours from a dtype, a NumPy type, a Python type or a name such as "float32"."""
-    if dtype is builtins.float:
-        return DEFAULT
-    resolved = np.dtype(dtype)
-    if resolved.kind not in _CATEGORY:
+    """A dtype of ours from a dtype, a NumPy type, a Python type or a name such as "float32".
+
+    Python's own `float` is float64, as in PyTorch; only Python's numbers become float32.
+    """
+    try:
+        resolved = np.dtype(dtype) if dtype is not None else None
+    except TypeError:
+        resolved = None
+    if resolved is None or resolved.kind not in _CATEGORY or resolved.itemsize > 8:
         raise TypeError(f"dtype={dtype!r} is not accepted; use a float, integer or bool dtype")
     return resolved
 
@@ -45,7 +54,7 @@ def promote(a: Any, b: Any) -> np.dtype:
     """
     if a.dtype == b.dtype:
         return a.dtype
-    rank_a, rank_b = _CATEGORY[a.dtype.kind], _CATEGORY[b.dtype.kind]
+    rank_a, rank_b = category(a.dtype), category(b.dtype)
     if rank_a != rank_b:
         # An integer never widens a float, unlike in NumPy (int64 + float32 -> float64).
         return a.dtype if rank_a > rank_b else b.dtype

@@ -6,13 +6,16 @@ from typing import Any
 Shape = tuple[int, ...]
 
 
-def as_dim(name: str, dim: Any, shape: Shape) -> int:
-    """dim in 0..len(shape)-1. A negative one counts from the end; a 0-d tensor has 0 and -1."""
+def as_dim(name: str, dim: Any, shape: Shape, new: bool = False) -> int:
+    """dim in 0..len(shape)-1. A negative one counts from the end; a 0-d tensor has 0 and -1.
+
+    new: the dim is the place of an axis to be added, so there is one more.
+    """
     try:
         given = operator.index(dim)
     except TypeError:
         raise TypeError(f"{name}: dim={dim!r} is not accepted; use an integer") from None
-    n = len(shape) or 1
+    n = len(shape) + 1 if new else len(shape) or 1
     if not -n <= given < n:
         raise IndexError(
             f"{name}: dim={given} is out of range for shape {shape}; use {-n} to {n - 1}"
@@ -25,16 +28,22 @@ def as_dims(name: str, dim: Any, shape: Shape) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(len(shape)))
     if isinstance(dim, (tuple, list)):
-        dims = tuple(as_dim(name, d, shape) for d in dim)
+        dims = tuple([as_dim(name, d, shape) for d in dim])
         if len(set(dims)) != len(dims):
             raise ValueError(f"{name}: dim={tuple(dim)} names an axis of shape {shape} twice")
-        return dims if dims or not len(dim) else ()
+        return dims
     return (as_dim(name, dim, shape),)
 
 
-def axes(dims: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
-    """dims for a NumPy call: a 0-d array has no axis 0, though PyTorch lets one name it."""
-    return dims if shape else ()
+def reduced_dims(name: str, dim: Any, shape: Shape) -> tuple[int, ...]:
+    """The axes that a reduction takes away, for NumPy: all for None and for () (as in PyTorch).
+
+    A 0-d array has no axis 0, though PyTorch lets one name it.
+    """
+    dims = as_dims(name, dim, shape)
+    if not shape:
+        return ()
+    return dims or tuple(range(len(shape)))
 
 
 def as_shape(name: str, sizes: Any, allow_minus_one: bool = False) -> Shape:
@@ -42,7 +51,7 @@ def as_shape(name: str, sizes: Any, allow_minus_one: bool = False) -> Shape:
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
     try:
-        shape = tuple(operator.index(n) for n in sizes)
+        shape = tuple([operator.index(n) for n in sizes])
     except TypeError:
         raise TypeError(f"{name}: shape={tuple(sizes)!r} is not accepted; use integers") from None
     lowest = -1 if allow_minus_one else 0

@@ -36,8 +36,10 @@ class Mul(Function):
 
     def forward(self, a: Array, b: Array) -> Array:
         # Keep each factor only if the other one wants a gradient.
-        self.a = a if self.needs_grad[1] else None
-        self.b = b if self.needs_grad[0] else None
+        if self.needs_grad[1]:
+            self.a = a
+        if self.needs_grad[0]:
+            self.b = b
         return a * b
 
     def backward(self, dout: Array) -> Any:
@@ -50,13 +52,15 @@ class Div(Function):
     broadcasts = True
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a = a if self.needs_grad[1] else None
+        if self.needs_grad[1]:
+            self.a = a
         self.b = b
         return a / b
 
     def backward(self, dout: Array) -> Any:
         da = dout / self.b
-        db = -da * self.a / self.b if self.needs_grad[1] else None
+        # d(a / b) / db = -(a / b) / b: dividing twice does not overflow where b * b would.
+        db = -dout * (self.a / self.b / self.b) if self.needs_grad[1] else None
         return da if self.needs_grad[0] else None, db
 
 
@@ -65,23 +69,29 @@ class Pow(Function):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
-        self.out = a**b
-        return self.out
+        out = a**b
+        if self.needs_grad[1]:
+            self.out = out
+        return out
 
     def backward(self, dout: Array) -> Any:
-        da = db = None
-        if self.needs_grad[0]:
-            # d/da a^0 is 0 even at a = 0, where a^(b-1) is infinite.
-            exponent = np.asarray(self.b)
-            slope = np.where(exponent == 0, 0, self.a ** np.where(exponent == 0, 1, exponent - 1))
-            da = (dout * (slope * self.b)).astype(dout.dtype, copy=False)
+        da = dout * self._slope() if self.needs_grad[0] else None
+        db = None
         if self.needs_grad[1]:
             # d/db a^b = a^b log a; at a = 0 that is 0 for b >= 0 (the limit), not 0 * -inf.
-            base = np.asarray(self.a)
-            defined = (base != 0) | (np.asarray(self.b) < 0)
-            log = np.log(np.where(defined, base, 1))
-            db = (dout * self.out * log).astype(dout.dtype, copy=False)
+            base = np.asarray(self.a, dout.dtype)
+            at_zero = (base == 0) & (self.b >= 0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                db = np.where(at_zero, dout.dtype.type(0), dout * self.out * np.log(base))
         return da, db
+
+    def _slope(self) -> Array:
+        """b a^(b-1), and 0 for b = 0: even at a = 0, where a^(b-1) is infinite."""
+        a, b = self.a, self.b
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if isinstance(b, (int, float)):
+                return b * a ** (b - 1) if b != 0 else np.zeros_like(a)
+            return np.where(b == 0, b.dtype.type(0), b * a ** (b - 1))
 
 
 class Remainder(Function):
@@ -90,7 +100,8 @@ class Remainder(Function):
     broadcasts = True
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.quotient = np.floor_divide(a, b) if self.needs_grad[1] else None
+        if self.needs_grad[1]:
+            self.quotient = np.floor_divide(a, b)
         return np.remainder(a, b)
 
     def backward(self, dout: Array) -> Any:
@@ -101,14 +112,19 @@ class _Extremum(Function):
     """max or min of two; where they are equal each gets half, as in PyTorch."""
 
     broadcasts = True
-
-    def share(self, a: Array, b: Array) -> Array:
-        """1 where a is the result, 1/2 on a tie, 0 elsewhere."""
-        raise NotImplementedError
+    a: Array
+    b: Array
 
     def backward(self, dout: Array) -> Any:
-        share = self.share(self.a, self.b).astype(dout.dtype)
-        return dout * share, dout * (1 - share) if self.needs_grad[1] else None
+        zero = dout.dtype.type(0)
+        half = np.where(self.a == self.b, dout / 2, dout)
+        da = np.where(self.loses(self.a, self.b), zero, half) if self.needs_grad[0] else None
+        db = np.where(self.loses(self.b, self.a), zero, half) if self.needs_grad[1] else None
+        return da, db
+
+    def loses(self, a: Array, b: Array) -> Array:
+        """Where a is not the result (and not NaN, which is a result)."""
+        raise NotImplementedError
 
 
 class Maximum(_Extremum):
@@ -116,8 +132,8 @@ class Maximum(_Extremum):
         self.a, self.b = a, b
         return np.maximum(a, b)
 
-    def share(self, a: Array, b: Array) -> Array:
-        return ((a > b) * 1.0 + (a >= b)) / 2
+    def loses(self, a: Array, b: Array) -> Array:
+        return a < b
 
 
 class Minimum(_Extremum):
@@ -125,8 +141,8 @@ class Minimum(_Extremum):
         self.a, self.b = a, b
         return np.minimum(a, b)
 
-    def share(self, a: Array, b: Array) -> Array:
-        return ((a < b) * 1.0 + (a <= b)) / 2
+    def loses(self, a: Array, b: Array) -> Array:
+        return a > b
 
 
 class Where(Function):

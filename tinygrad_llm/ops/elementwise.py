@@ -113,12 +113,14 @@ class Relu(Function):
 
 
 class Clamp(Function):
+    """min and max are numbers, or None; at the bounds the slope is 1."""
+
     def forward(self, x: Array, min: Any = None, max: Any = None) -> Array:
         self.x, self.min, self.max = x, min, max
         return np.clip(x, min, max)
 
     def backward(self, dout: Array) -> Array:
-        inside = np.ones(self.x.shape, dtype=bool) if self.min is None else self.x >= self.min
+        inside = True if self.min is None else self.x >= self.min
         if self.max is not None:
             inside = inside & (self.x <= self.max)
         return dout * inside
@@ -141,14 +143,3 @@ class Clone(Function):
 
     def backward(self, dout: Array) -> Array:
         return dout
-
-
-class Assign(Function):
-    """`x[...] = value` seen as an operation: the old x gets no gradient, value gets all of it."""
-
-    def forward(self, x: Array, value: Array) -> Array:
-        x[...] = value
-        return x
-
-    def backward(self, dout: Array) -> Any:
-        return None, dout

@@ -1,54 +1,77 @@
 """Picking elements out of tensors and adding elements into them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_llm.autograd import Array, Function
+from tinygrad_llm.autograd import Array, Function, unbroadcast
 
 
-def _is_basic(index: Any) -> bool:
-    """Only integers, slices, None and Ellipsis: a view, in which no element appears twice."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return not any(hasattr(part, "dtype") for part in parts)
+class Index(NamedTuple):
+    """x[basic][advanced]: first what gives a view, then what index arrays pick out of it.
+
+    In two steps because NumPy counts an integer among the index arrays and would move the result's
+    axes to the front: for x of shape (3, 4, 5), x[0, :, [0, 1]] is (4, 2) here and in PyTorch.
+    """
+
+    basic: tuple[Any, ...]  # integers, slices, None, Ellipsis
+    advanced: tuple[Any, ...] | None  # integer and bool arrays between slices
+
+    def view(self, x: Array) -> Array:
+        """x[basic]; an array even where NumPy would give a scalar."""
+        return x[self.basic if Ellipsis in self.basic else (*self.basic, Ellipsis)]
+
+    def get(self, x: Array) -> Array:
+        view = self.view(x)
+        return view if self.advanced is None else view[self.advanced]
+
+    def put(self, x: Array, value: Array) -> None:
+        view = self.view(x)
+        view[... if self.advanced is None else self.advanced] = value
+
+    def add(self, x: Array, value: Array) -> None:
+        """x[index] += value, where an element named twice receives both."""
+        view = self.view(x)
+        if self.advanced is None:
+            view += value
+        elif any(part.dtype.kind == "b" for part in self.advanced if hasattr(part, "dtype")):
+            view[self.advanced] += value  # a mask names every element at most once
+        else:
+            np.add.at(view, self.advanced, value)
 
 
 class GetItem(Function):
     """x[index]. An element that was picked twice receives two gradients."""
 
-    def forward(self, x: Array, index: Any) -> Array:
+    def forward(self, x: Array, index: Index) -> Array:
         self.shape, self.index = x.shape, index
-        return x[index]
+        return index.get(x)
 
     def backward(self, dout: Array) -> Array:
         dx = np.zeros_like(dout, shape=self.shape)
-        if _is_basic(self.index):
-            dx[self.index] = dout
-        else:
-            np.add.at(dx, self.index, dout)  # `dx[index] += dout` would keep only the last
+        self.index.add(dx, dout)
         return dx
 
 
 class SetItem(Function):
-    """A copy of x in which x[index] is `value`."""
+    """A copy of x in which x[index] is `value`, broadcast."""
 
-    def forward(self, x: Array, value: Array, index: Any) -> Array:
-        self.index, self.value_shape = index, np.shape(value)
+    def forward(self, x: Array, value: Array, index: Index) -> Array:
+        self.index, self.value_shape = index, value.shape
         out = x.copy()
-        out[index] = value
+        index.put(out, value)
         return out
 
     def backward(self, dout: Array) -> Any:
-        dvalue = None
+        dx = dvalue = None
+        if self.needs_grad[0]:
+            dx = dout.copy()
+            self.index.put(dx, dout.dtype.type(0))
         if self.needs_grad[1]:
-            dvalue = dout[self.index]
-            # value may have been broadcast to the shape of x[index]
-            extra = dvalue.ndim - len(self.value_shape)
-            dvalue = dvalue.sum(axis=tuple(range(extra)))
-            ones = tuple(i for i, n in enumerate(self.value_shape) if n == 1 != dvalue.shape[i])
-            dvalue = np.asarray(dvalue.sum(axis=ones, keepdims=True))
-        dx = dout.copy()
-        dx[self.index] = 0
+            picked = self.index.get(dout)
+            # value may have more axes of length 1 in front than what it was written into.
+            picked = picked.reshape((1,) * (len(self.value_shape) - picked.ndim) + picked.shape)
+            dvalue = unbroadcast(picked, self.value_shape)
         return dx, dvalue
 
 
@@ -64,44 +87,48 @@ class Gather(Function):
 
     def forward(self, x: Array, index: Array, dim: int) -> Array:
         self.shape = x.shape
-        self.where = _grid(index, dim) if x.ndim else (np.zeros_like(index),)
-        return x[self.where] if x.ndim else x.reshape(1)[self.where].reshape(index.shape)
+        if not x.ndim:  # the only index is 0
+            self.places: Any = ()
+            return x.copy()
+        self.places = _grid(index, dim)
+        return x[self.places]
 
     def backward(self, dout: Array) -> Array:
-        dx = np.zeros_like(dout, shape=self.shape or (1,))
-        np.add.at(dx, self.where, dout)
-        return dx.reshape(self.shape)
+        dx = np.zeros_like(dout, shape=self.shape)
+        np.add.at(dx, self.places, dout)
+        return dx
 
 
 class ScatterAdd(Function):
     """A copy of x with out[index[i][j]][j] += src[i][j] for dim 0; repeated places add up."""
 
     def forward(self, x: Array, index: Array, src: Array, dim: int) -> Array:
-        self.where = _grid(index, dim)
+        self.places: Any = _grid(index, dim) if x.ndim else ()
         self.used = tuple(slice(n) for n in index.shape)
         self.src_shape = src.shape
         out = x.copy()
-        np.add.at(out, self.where, src[self.used])
+        np.add.at(out, self.places, src[self.used])
         return out
 
     def backward(self, dout: Array) -> Any:
         dsrc = None
         if self.needs_grad[2]:
             dsrc = np.zeros_like(dout, shape=self.src_shape)
-            dsrc[self.used] = dout[self.where]
+            dsrc[self.used] = dout[self.places]
         return dout, None, dsrc
 
 
 class MaskedFill(Function):
-    """value where mask is True; no gradient flows there."""
+    """value (a number or a 0-d array) where mask is True; no gradient flows to x there."""
 
-    def forward(self, x: Array, mask: Array, value: float) -> Array:
+    broadcasts = True
+
+    def forward(self, x: Array, mask: Array, value: Any) -> Array:
         self.mask = mask
-        out = x.copy()
-        np.copyto(out, np.asarray(value, dtype=x.dtype), where=mask)
-        return out
+        return np.where(mask, x.dtype.type(value), x)
 
     def backward(self, dout: Array) -> Any:
-        dx = dout.copy()
-        np.copyto(dx, dx.dtype.type(0), where=self.mask)
-        return dx, None
+        zero = dout.dtype.type(0)
+        dx = np.where(self.mask, zero, dout) if self.needs_grad[0] else None
+        dvalue = np.where(self.mask, dout, zero) if self.needs_grad[2] else None
+        return dx, None, dvalue

@@ -88,13 +88,19 @@ class Einsum(Function):
     def forward(self, *arrays: Array, equation: str) -> Array:
         self.arrays = list(arrays)
         self.operands, self.out = _explicit(equation, [a.shape for a in arrays])
-        self.sizes: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for letters, a in zip(self.operands, arrays, strict=True):
             for c, n in zip(letters, a.shape, strict=True):
-                known = self.sizes.setdefault(c, n)
+                known = sizes.get(c, 1)
                 if n != known and 1 not in (n, known):
                     raise ValueError(f"einsum: index {c!r} has size {known} and size {n}")
-                self.sizes[c] = max(n, known)
+                sizes[c] = n if known == 1 else known
+        missing = [c for c in self.out if c not in sizes]
+        if missing or len(set(self.out)) < len(self.out):
+            raise ValueError(
+                f"einsum: the output {self.out!r} of {equation!r} must name every index at most "
+                f"once, and only such as the operands have"
+            )
         return np.einsum(",".join(self.operands) + "->" + self.out, *arrays, optimize=True)
 
     def backward(self, dout: Array) -> Any:
@@ -112,10 +118,13 @@ class Einsum(Function):
         equation = ",".join([self.out] + [self.operands[k] for k in others]) + "->" + wanted
         dx = np.einsum(equation, dout, *(self.arrays[k] for k in others), optimize=True)
         # An index that only this operand has was summed: every element gets the same gradient.
-        dx = dx.reshape([self.sizes[c] if c in wanted else 1 for c in unique])
-        dx = np.broadcast_to(dx, [self.sizes[c] for c in unique])
+        dx = dx[tuple(slice(None) if c in wanted else None for c in unique)]
+        sizes = dict(zip(letters, self.arrays[i].shape))
+        # One that is longer elsewhere was broadcast here, and one that is 1 elsewhere there.
+        dx = unbroadcast(dx, tuple(min(sizes[c], n) for c, n in zip(unique, dx.shape)))
+        dx = np.broadcast_to(dx, tuple(sizes[c] for c in unique))
         if unique == letters:
-            return unbroadcast(dx, self.arrays[i].shape).astype(dout.dtype, copy=False)
+            return dx
         full = np.zeros_like(dout, shape=self.arrays[i].shape)
         np.einsum(f"{letters}->{unique}", full)[...] = dx  # a view of the diagonal
         return full

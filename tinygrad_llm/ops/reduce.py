@@ -1,136 +1,152 @@
 """Reductions over one, several or all axes. `dims` is a tuple of axes, already checked."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.autograd import Array, Function
-from tinygrad_llm.ops._args import axes
 
-
-def _expanded(reduced: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-    """Give a reduced array its axes of length 1 back, so that it broadcasts against the input."""
-    return reduced if keepdim or not reduced.ndim and not dims else np.expand_dims(reduced, dims)
-
-
-def _count(shape: tuple[int, ...], dims: tuple[int, ...]) -> int:
-    return int(np.prod([shape[d] for d in dims], dtype=np.int64)) if dims else 1
+Dims = tuple[int, ...]
 
 
 class _Reduction(Function):
-    """Holds what every backward here starts from: the output gradient, spread over the input."""
+    """What every reduction notes of its input, and what its backward starts from."""
 
-    def reduce(self, x: Array, dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
-        self.shape, self.keepdim = x.shape, keepdim
-        self.dims = axes(dims, x.shape)
-        return self.dims
+    def note(self, x: Array, dims: Dims, keepdim: bool) -> None:
+        self.shape, self.dims, self.keepdim = x.shape, dims, keepdim
+
+    def count(self) -> int:
+        """How many elements meet in one output element."""
+        return math.prod([self.shape[d] for d in self.dims])
 
     def spread(self, reduced: Array) -> Array:
-        return _expanded(reduced, self.dims, self.keepdim)
+        """Give a reduced array its axes of length 1 back: it then broadcasts against the input."""
+        if self.keepdim or not self.dims:
+            return reduced
+        return reduced.reshape([1 if i in self.dims else n for i, n in enumerate(self.shape)])
+
+    def fill(self, reduced: Array) -> Array:
+        """Every input element gets the value of the output element that it went into."""
+        out = np.empty_like(reduced, shape=self.shape)
+        out[...] = self.spread(reduced)
+        return out
 
 
 class Sum(_Reduction):
-    def forward(self, x: Array, dims: tuple[int, ...], keepdim: bool = False) -> Array:
-        self.reduce(x, dims, keepdim)
-        if x.dtype.kind == "f":
-            # float16 would round at every addition: NumPy accumulates in the dtype it is given.
-            wide = np.float32 if x.dtype == np.float16 else None
-            out = x.sum(axis=self.dims, keepdims=keepdim, dtype=wide)
-            return out.astype(x.dtype) if wide else out
-        return x.sum(axis=self.dims, keepdims=keepdim, dtype=np.int64)
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
+        self.note(x, dims, keepdim)
+        if x.dtype.kind != "f":
+            return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
+        if x.dtype.itemsize == 2:
+            # float16 would round at every addition: NumPy adds up in the dtype it is given.
+            return x.sum(axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
+        return x.sum(axis=dims, keepdims=keepdim)
 
     def backward(self, dout: Array) -> Array:
-        return np.broadcast_to(self.spread(dout), self.shape)
+        return self.fill(dout)
 
 
 class Mean(_Reduction):
-    def forward(self, x: Array, dims: tuple[int, ...], keepdim: bool = False) -> Array:
-        self.reduce(x, dims, keepdim)
-        self.n = _count(x.shape, self.dims)
-        if self.n == 0:
-            return np.full_like(x, np.nan, shape=x.sum(axis=self.dims, keepdims=keepdim).shape)
-        return x.mean(axis=self.dims, keepdims=keepdim)
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
+        self.note(x, dims, keepdim)
+        if not self.count():
+            # The mean of nothing is nan, as in PyTorch; NumPy would warn.
+            return x.sum(axis=dims, keepdims=keepdim) * x.dtype.type(np.nan)
+        return x.mean(axis=dims, keepdims=keepdim)
 
     def backward(self, dout: Array) -> Array:
-        return np.broadcast_to(self.spread(dout / self.n), self.shape)
+        if not self.count():
+            return np.zeros_like(dout, shape=self.shape)
+        return self.fill(dout / self.count())
 
 
 class Var(_Reduction):
     """Mean squared distance from the mean, dividing by n - correction (1: unbiased, 0: biased)."""
 
-    def forward(
-        self, x: Array, dims: tuple[int, ...], keepdim: bool = False, correction: float = 1
-    ) -> Array:
-        self.reduce(x, dims, keepdim)
-        self.n = _count(x.shape, self.dims) - correction
-        if _count(x.shape, self.dims) == 0:
-            return np.full_like(x, np.nan, shape=x.sum(axis=self.dims, keepdims=keepdim).shape)
-        self.centred = x - x.mean(axis=self.dims, keepdims=True)
-        total = np.square(self.centred).sum(axis=self.dims, keepdims=keepdim)
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False, correction: float = 1) -> Array:
+        self.note(x, dims, keepdim)
+        # One value has no unbiased variance: 0 / 0 is nan, as in PyTorch.
+        self.n = max(self.count() - correction, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # One value has no unbiased variance: 0 / 0 is nan, as in PyTorch.
-            return total / total.dtype.type(max(self.n, 0))
+            mean = x.sum(axis=dims, keepdims=True) / x.dtype.type(self.count())
+            self.centred = x - mean
+            total = np.square(self.centred).sum(axis=dims, keepdims=keepdim)
+            return total / x.dtype.type(self.n)
 
     def backward(self, dout: Array) -> Array:
+        # The mean moves with x as well, but the distances from it sum to zero: no second term.
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale = dout * dout.dtype.type(2) / dout.dtype.type(max(self.n, 0))
-            return self.spread(scale) * self.centred
+            return self.spread(dout * dout.dtype.type(2) / dout.dtype.type(self.n)) * self.centred
 
 
 class Std(Var):
-    def forward(
-        self, x: Array, dims: tuple[int, ...], keepdim: bool = False, correction: float = 1
-    ) -> Array:
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False, correction: float = 1) -> Array:
         self.out = np.sqrt(super().forward(x, dims, keepdim, correction))
         return self.out
 
     def backward(self, dout: Array) -> Array:
-        # d sqrt(v) = dv / (2 sqrt(v)). Equal values: v = 0, whose slope is taken as 0.
-        safe = np.where(self.out == 0, 1, 2 * self.out).astype(dout.dtype)
-        return super().backward(np.where(self.out == 0, 0, dout / safe).astype(dout.dtype))
+        # d sqrt(v) = dv / (2 sqrt(v)). Equal values: v = 0, where the slope is taken as 0.
+        zero = self.out == 0
+        slope = np.where(zero, dout.dtype.type(0), dout / np.where(zero, 1, 2 * self.out))
+        return super().backward(slope.astype(dout.dtype, copy=False))
+
+
+class Norm(_Reduction):
+    """sqrt(sum(x^2)); its slope x / norm is taken as 0 where the norm is 0."""
+
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
+        self.note(x, dims, keepdim)
+        self.x = x
+        self.out = np.sqrt(np.square(x).sum(axis=dims, keepdims=keepdim))
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        out = self.spread(np.asarray(self.out))
+        return self.spread(dout) * (self.x / np.where(out == 0, out.dtype.type(1), out))
 
 
 class Amax(_Reduction):
     """The largest value; among equal ones the gradient is shared evenly."""
 
-    def forward(self, x: Array, dims: tuple[int, ...], keepdim: bool = False) -> Array:
-        self.reduce(x, dims, keepdim)
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
+        self.note(x, dims, keepdim)
         self.x = x
-        self.out = self.extremum(x, keepdim)
+        self.out = np.asarray(self.extremum(x, dims, keepdim))
         return self.out
 
-    def extremum(self, x: Array, keepdim: bool) -> Array:
-        return x.max(axis=self.dims, keepdims=keepdim)
+    def extremum(self, x: Array, dims: Dims, keepdim: bool) -> Array:
+        return x.max(axis=dims, keepdims=keepdim)
 
     def backward(self, dout: Array) -> Array:
         chosen = self.x == self.spread(self.out)
-        count = chosen.sum(axis=self.dims, keepdims=True).astype(dout.dtype)
-        return self.spread(dout) * chosen / count
+        count = chosen.sum(axis=self.dims, keepdims=True, dtype=dout.dtype)
+        return self.spread(dout) * (chosen / count)
 
 
 class Amin(Amax):
-    def extremum(self, x: Array, keepdim: bool) -> Array:
-        return x.min(axis=self.dims, keepdims=keepdim)
+    def extremum(self, x: Array, dims: Dims, keepdim: bool) -> Array:
+        return x.min(axis=dims, keepdims=keepdim)
 
 
 class LogSumExp(_Reduction):
     """log(sum(exp(x))), with the maximum taken out so that nothing overflows."""
 
-    def forward(self, x: Array, dims: tuple[int, ...], keepdim: bool = False) -> Array:
-        self.reduce(x, dims, keepdim)
+    def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
+        self.note(x, dims, keepdim)
         self.x = x
-        largest = x.max(axis=self.dims, keepdims=True)
+        largest = x.max(axis=dims, keepdims=True, initial=-np.inf)
         # All -inf: -inf - -inf would be nan where the answer is -inf.
         largest = np.where(np.isinf(largest), x.dtype.type(0), largest)
-        with np.errstate(divide="ignore"):
-            out = np.log(np.exp(x - largest).sum(axis=self.dims, keepdims=True)) + largest
-        self.out = out if keepdim else out.squeeze(self.dims)
+        with np.errstate(divide="ignore", over="ignore"):
+            out = np.log(np.exp(x - largest).sum(axis=dims, keepdims=True)) + largest
+        self.out = out if keepdim else out.squeeze(dims)
         return self.out
 
     def backward(self, dout: Array) -> Array:
+        # exp(x - out) is softmax. Where out is -inf every x is: the slope is taken as 0, not nan.
         out = self.spread(self.out)
-        finite = np.where(np.isinf(out), out.dtype.type(0), out)
-        return self.spread(dout) * np.exp(self.x - finite)
+        return self.spread(dout) * np.exp(self.x - np.where(np.isneginf(out), 0, out))
 
 
 class Cumsum(Function):
@@ -144,6 +160,4 @@ class Cumsum(Function):
         if not dout.ndim:
             return dout
         # Element i is part of every later sum: add up from the end.
-        return np.flip(
-            np.cumsum(np.flip(dout, self.dim), axis=self.dim, dtype=dout.dtype), self.dim
-        )
+        return np.flip(np.flip(dout, self.dim).cumsum(self.dim, dtype=dout.dtype), self.dim)

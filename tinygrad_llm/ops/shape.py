@@ -24,7 +24,10 @@ class Permute(Function):
         return x.transpose(dims)
 
     def backward(self, dout: Array) -> Array:
-        return dout.transpose(np.argsort(self.dims))
+        inverse = [0] * len(self.dims)
+        for place, dim in enumerate(self.dims):
+            inverse[dim] = place
+        return dout.transpose(inverse)
 
 
 class Expand(Function):
@@ -101,6 +104,33 @@ class Stack(Function):
 
     def backward(self, dout: Array) -> Any:
         return tuple(np.moveaxis(dout, self.dim, 0))
+
+
+class Split(Function):
+    """Pieces of the given sizes along dim: views. One gradient is put together from all pieces."""
+
+    def forward(self, x: Array, sizes: list[int], dim: int) -> Any:
+        self.dim = dim
+        front = (slice(None),) * dim
+        pieces, start = [], 0
+        for size in sizes:
+            pieces.append(x[(*front, slice(start, start + size))])
+            start += size
+        return tuple(pieces)
+
+    def backward(self, *dout: Array) -> Array:
+        return np.concatenate(dout, axis=self.dim)
+
+
+class Unbind(Function):
+    """The slices along dim, without it: views."""
+
+    def forward(self, x: Array, dim: int) -> Any:
+        self.dim = dim
+        return tuple(np.moveaxis(x, dim, 0)[i, ...] for i in range(x.shape[dim]))
+
+    def backward(self, *dout: Array) -> Array:
+        return np.stack(dout, axis=self.dim)
 
 
 class Tril(Function):

@@ -1,5 +1,6 @@
-"""Tensor, how to make one, and how to check a gradient."""
+"""Tensor, how to make one, what can be done with it, and how to check a gradient."""
 
+from tinygrad_llm.tensor import functions
 from tinygrad_llm.tensor.core import Tensor
 from tinygrad_llm.tensor.creation import (
     arange,
@@ -23,18 +24,9 @@ from tinygrad_llm.tensor.creation import (
     zeros,
     zeros_like,
 )
+from tinygrad_llm.tensor.functions import *  # noqa: F403
 from tinygrad_llm.tensor.gradcheck import GradcheckError, gradcheck
-from tinygrad_llm.tensor.joining import (
-    cat,
-    concat,
-    concatenate,
-    einsum,
-    matmul,
-    maximum,
-    minimum,
-    stack,
-    where,
-)
+from tinygrad_llm.tensor.joining import cat, concat, concatenate, einsum, stack, where
 
 __all__ = [
     "GradcheckError",
@@ -53,9 +45,6 @@ __all__ = [
     "full_like",
     "gradcheck",
     "linspace",
-    "matmul",
-    "maximum",
-    "minimum",
     "ones",
     "ones_like",
     "rand",
@@ -70,3 +59,4 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+__all__ += functions.__all__

@@ -7,30 +7,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import ops
-from tinygrad_llm.tensor._base import TensorBase, as_array, operands
+from tinygrad_llm.tensor._base import TensorBase, operands, raw
 
 if TYPE_CHECKING:
     from tinygrad_llm.tensor.core import Tensor
 
 
 def _binary(function: Any, name: str, a: Any, b: Any) -> Any:
+    """function of two operands, brought to one dtype."""
+    # The usual case first, without a call: two tensors of one dtype (NumPy's are singletons).
+    if not (
+        isinstance(a, TensorBase) and isinstance(b, TensorBase) and a.array.dtype is b.array.dtype
+    ):
+        a, b = operands(name, a, b)
     try:
-        return function.apply(*operands(name, a, b))
+        return function.apply(a, b)
     except ValueError as error:
-        raise _shape_error(name, a, b, error) from None
+        raise shape_error(name, (a, b), error) from None
 
 
-def _shape_error(name: str, a: Any, b: Any, error: ValueError) -> ValueError:
-    """NumPy speaks of operands; say which operation, and both shapes."""
+def shape_error(name: str, given: tuple[Any, ...], error: ValueError) -> ValueError:
+    """NumPy speaks of operands; say which operation, and their shapes."""
     if "broadcast" not in str(error):
-        return error
+        return ValueError(f"{name}: {error}")
+    shapes = " and ".join(str(x.shape) for x in given if hasattr(x, "shape"))
     return ValueError(
-        f"{name}: shapes {np.shape(a)} and {np.shape(b)} cannot be broadcast together; counted "
-        f"from the last, sizes must be equal or one of them 1"
+        f"{name}: shapes {shapes} cannot be broadcast together; counted from the last, "
+        f"sizes must be equal or one of them 1"
     )
 
 
-class Arithmetic(TensorBase):
+def _no_zero_divisor(name: str, a: Any, b: Any) -> None:
+    """NumPy would only warn and answer 0 for integers."""
+    tensor = a if isinstance(a, TensorBase) else b
+    if tensor.array.dtype.kind != "f" and not np.all(raw(b)):
+        raise ZeroDivisionError(f"{name}: an integer divisor is 0")
+
+
+class Operators(TensorBase):
     def __add__(self, other: Any) -> Tensor:
         return _binary(ops.Add, "add", self, other)
 
@@ -50,10 +64,10 @@ class Arithmetic(TensorBase):
         return _binary(ops.Mul, "mul", other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return self.div(other)
+        return _true_divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _binary(ops.Div, "div", other, self._floating())
+        return _true_divide(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
         return _binary(ops.Pow, "pow", self, other)
@@ -62,17 +76,20 @@ class Arithmetic(TensorBase):
         return _binary(ops.Pow, "pow", other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return _binary(ops.Remainder, "remainder", self, other)
+        return _remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _remainder(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        a, b = operands("floor_divide", self, other)
-        return self.from_op(np.floor_divide(_raw(a), _raw(b)))
+        return _floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        a, b = operands("floor_divide", other, self)
-        return self.from_op(np.floor_divide(_raw(a), _raw(b)))
+        return _floor_divide(other, self)
 
     def __neg__(self) -> Tensor:
+        if self.array.dtype.kind == "b":
+            raise TypeError("neg: a bool tensor has no negative; use ~x or logical_not")
         return ops.Neg.apply(self)
 
     def __pos__(self) -> Tensor:
@@ -82,162 +99,91 @@ class Arithmetic(TensorBase):
         return ops.Abs.apply(self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return self.matmul(other)
+        return self.matmul(other)  # type: ignore[attr-defined]
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return self.from_op(as_array("matmul", other)).matmul(self)
-
-    add, sub, mul, pow = __add__, __sub__, __mul__, __pow__
-    neg, abs, remainder, floor_divide = __neg__, __abs__, __mod__, __floordiv__
-
-    def div(self, other: Any) -> Tensor:
-        """self / other; integers divide to float32."""
-        if isinstance(other, TensorBase) and other.dtype.kind != "f":
-            other = other._floating() if self.dtype.kind != "f" else other
-        return _binary(ops.Div, "div", self._floating(), other)
-
-    def maximum(self, other: Any) -> Tensor:
-        return _binary(ops.Maximum, "maximum", self, other)
-
-    def minimum(self, other: Any) -> Tensor:
-        return _binary(ops.Minimum, "minimum", self, other)
+        a, b = operands("matmul", other, self)
+        return a.matmul(b)
 
     # -- comparisons: bool tensors, without gradient --
 
-    def _compare(self, name: str, compare: Any, other: Any) -> Tensor:
-        a, b = operands(name, self, other)
-        try:
-            return self.from_op(compare(_raw(a), _raw(b)))
-        except ValueError as error:
-            raise _shape_error(name, self, other, error) from None
-
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return self._compare("eq", np.equal, other)
+        return _compare("eq", np.equal, self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return self._compare("ne", np.not_equal, other)
+        return _compare("ne", np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return self._compare("lt", np.less, other)
+        return _compare("lt", np.less, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return self._compare("le", np.less_equal, other)
+        return _compare("le", np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return self._compare("gt", np.greater, other)
+        return _compare("gt", np.greater, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return self._compare("ge", np.greater_equal, other)
+        return _compare("ge", np.greater_equal, self, other)
 
-    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
     __hash__ = object.__hash__  # by identity: == compares elements
 
-    def _logic(self, name: str, function: Any, other: Any) -> Tensor:
-        for x in (self, other):
-            if getattr(x, "dtype", np.dtype(type(x))).kind not in "biu":
-                raise TypeError(f"{name}: operands are bool or integer, not {x.dtype}")
-        a, b = operands(name, self, other)
-        return self.from_op(function(_raw(a), _raw(b)))
-
     def __and__(self, other: Any) -> Tensor:
-        return self._logic("and", np.bitwise_and, other)
+        return _bitwise("and", np.bitwise_and, self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return self._logic("or", np.bitwise_or, other)
+        return _bitwise("or", np.bitwise_or, self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return self._logic("xor", np.bitwise_xor, other)
+        return _bitwise("xor", np.bitwise_xor, self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-    logical_and, logical_or = __and__, __or__
 
     def __invert__(self) -> Tensor:
+        if self.array.dtype.kind == "f":
+            raise TypeError(f"invert: operands are bool or integer, not {self.dtype}")
         return self.from_op(np.invert(self.array))
 
-    logical_not = __invert__
 
-    def isnan(self) -> Tensor:
-        return self.from_op(np.isnan(self.array))
-
-    def isinf(self) -> Tensor:
-        return self.from_op(np.isinf(self.array))
-
-    def isfinite(self) -> Tensor:
-        return self.from_op(np.isfinite(self.array))
-
-    # -- one argument --
-
-    def exp(self) -> Tensor:
-        return ops.Exp.apply(self._floating())
-
-    def log(self) -> Tensor:
-        return ops.Log.apply(self._floating())
-
-    def sqrt(self) -> Tensor:
-        return ops.Sqrt.apply(self._floating())
-
-    def rsqrt(self) -> Tensor:
-        return ops.Rsqrt.apply(self._floating())
-
-    def square(self) -> Tensor:
-        return self * self
-
-    def reciprocal(self) -> Tensor:
-        return 1.0 / self
-
-    def sin(self) -> Tensor:
-        return ops.Sin.apply(self._floating())
-
-    def cos(self) -> Tensor:
-        return ops.Cos.apply(self._floating())
-
-    def tanh(self) -> Tensor:
-        return ops.Tanh.apply(self._floating())
-
-    def sigmoid(self) -> Tensor:
-        return ops.Sigmoid.apply(self._floating())
-
-    def relu(self) -> Tensor:
-        return ops.Relu.apply(self)
-
-    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
-        """Values below min become min, above max become max; no gradient flows outside."""
-        if min is None and max is None:
-            raise ValueError("clamp: at least one of min and max must be given")
-        floats = isinstance(min, float) or isinstance(max, float)
-        return ops.Clamp.apply(self._floating() if floats else self, min=min, max=max)
-
-    clip = clamp
-
-    # -- products --
-
-    def matmul(self, other: Any) -> Tensor:
-        """(..., M, K) @ (..., K, N) -> (..., M, N); a 1-d operand is a row or a column."""
-        a, b = (
-            self,
-            other if isinstance(other, TensorBase) else self.from_op(as_array("matmul", other)),
-        )
-        if a.dtype != b.dtype:
-            raise TypeError(f"matmul: operands must have one dtype, not {a.dtype} and {b.dtype}")
-        if not a.ndim or not b.ndim:
-            raise ValueError(f"matmul: 0-d operand in shapes {a.shape} and {b.shape}; use *")
-        row, column = a.ndim == 1, b.ndim == 1
-        if a.shape[-1] != b.shape[0 if column else -2]:
-            raise ValueError(
-                f"matmul: shapes {a.shape} and {b.shape} do not fit: {a.shape[-1]} columns meet "
-                f"{b.shape[0 if column else -2]} rows"
-            )
-        left = a.unsqueeze(0) if row else a  # type: ignore[attr-defined]
-        right = b.unsqueeze(1) if column else b  # type: ignore[attr-defined]
-        try:
-            out = ops.MatMul.apply(left, right)
-        except ValueError as error:
-            raise _shape_error("matmul", a, b, error) from None
-        out = out.squeeze(-2) if row else out
-        return out.squeeze(-1) if column else out
-
-    mm = bmm = matmul
+def _true_divide(a: Any, b: Any) -> Tensor:
+    """a / b; integers divide to float32."""
+    a, b = operands("div", a, b)
+    a, b = (x._floating() if isinstance(x, TensorBase) else x for x in (a, b))
+    return _binary(ops.Div, "div", a, b)
 
 
-def _raw(x: Any) -> Any:
-    return x.array if isinstance(x, TensorBase) else x
+def _remainder(a: Any, b: Any) -> Tensor:
+    a, b = operands("remainder", a, b)
+    _no_zero_divisor("remainder", a, b)
+    return _binary(ops.Remainder, "remainder", a, b)
+
+
+def _floor_divide(a: Any, b: Any) -> Tensor:
+    a, b = operands("floor_divide", a, b)
+    _no_zero_divisor("floor_divide", a, b)
+    return _elementwise("floor_divide", np.floor_divide, a, b)
+
+
+def _elementwise(name: str, function: Any, a: Any, b: Any) -> Tensor:
+    """A NumPy function of two operands, without gradient."""
+    tensor = a if isinstance(a, TensorBase) else b
+    try:
+        return tensor.from_op(function(raw(a), raw(b)))
+    except ValueError as error:
+        raise shape_error(name, (a, b), error) from None
+
+
+def _compare(name: str, function: Any, a: Any, b: Any) -> Any:
+    try:
+        a, b = operands(name, a, b)
+    except TypeError:
+        return NotImplemented  # x == None is False, x < "a" is Python's TypeError
+    return _elementwise(name, function, a, b)
+
+
+def _bitwise(name: str, function: Any, a: Any, b: Any) -> Tensor:
+    a, b = operands(name, a, b)
+    for x in (a, b):
+        if isinstance(x, float) or (isinstance(x, TensorBase) and x.dtype.kind == "f"):
+            given = "float" if isinstance(x, float) else x.dtype
+            raise TypeError(f"{name}: operands are bool or integer, not {given}")
+    return _elementwise(name, function, a, b)

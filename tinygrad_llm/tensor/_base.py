@@ -16,8 +16,6 @@ from tinygrad_llm.autograd import Array, Variable
 if TYPE_CHECKING:
     from tinygrad_llm.tensor.core import Tensor
 
-Number = (int, float, np.number, np.bool_)
-
 
 class TensorBase(Variable):
     """The array and what can be asked of it."""
@@ -42,11 +40,23 @@ class TensorBase(Variable):
     def is_leaf(self) -> bool:
         return self.grad_fn is None
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return int(self.array.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return int(self.array.nbytes)
+
     def dim(self) -> int:
         return self.array.ndim
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length of one axis."""
+        if dim is not None and not self.ndim:
+            raise IndexError("size: a 0-d tensor has no axis")
         return self.shape if dim is None else self.shape[ops.as_dim("size", dim, self.shape)]
 
     def numel(self) -> int:
@@ -54,7 +64,12 @@ class TensorBase(Variable):
 
     def element_size(self) -> int:
         """Bytes of one element."""
-        return int(self.array.itemsize)
+        return self.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """By how many elements of memory one step along each axis (or one of them) moves."""
+        steps = tuple(n // self.array.itemsize for n in self.array.strides)
+        return steps if dim is None else steps[ops.as_dim("stride", dim, self.shape)]
 
     def is_floating_point(self) -> bool:
         return dtypes.is_floating(self.dtype)
@@ -63,9 +78,9 @@ class TensorBase(Variable):
         return bool(self.array.flags.c_contiguous)
 
     def __len__(self) -> int:
-        if not self.ndim:
+        if not self.array.ndim:
             raise TypeError("len() of a 0-d tensor: it has no axis to count along")
-        return self.shape[0]
+        return self.array.shape[0]
 
     # -- helpers for the methods --
 
@@ -79,6 +94,10 @@ class TensorBase(Variable):
         if self.array.dtype == dtype:
             return self  # type: ignore[return-value]
         return ops.Cast.apply(self, dtype=dtype)
+
+    def _require_floating(self, name: str) -> None:
+        if self.array.dtype.kind != "f":
+            raise TypeError(f"{name}: dtype {self.dtype} is not floating point; use x.float()")
 
 
 def as_array(name: str, value: Any) -> Array:
@@ -95,26 +114,49 @@ def as_array(name: str, value: Any) -> Array:
 
 
 def operands(name: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """Two operands with one dtype. Numbers stay numbers: they never widen a tensor."""
-    a, b = _operand(name, a, b), _operand(name, b, a)
+    """Two operands of which one at least is a tensor: with one dtype, or a tensor and a number.
+
+    A Python number never widens a tensor, but it may lift its kind: an integer tensor and a float
+    meet in float32, a bool tensor and an integer in int64. NumPy's scalars count as numbers.
+    """
+    a, b = _operand(name, a), _operand(name, b)
     if isinstance(a, Variable) and isinstance(b, Variable):
         if a.array.dtype != b.array.dtype:
             dtype = dtypes.promote(a.array, b.array)
             return a._cast(dtype), b._cast(dtype)  # type: ignore[attr-defined]
+    elif isinstance(a, Variable):
+        return _lifted(a, b), b
+    else:
+        return a, _lifted(b, a)
     return a, b
 
 
-def _operand(name: str, x: Any, other: Any) -> Any:
-    if isinstance(x, Variable):
-        # An integer tensor and a Python float meet in float32.
-        if x.array.dtype.kind != "f" and isinstance(other, float):
-            return x._cast(dtypes.DEFAULT)  # type: ignore[attr-defined]
+def _operand(name: str, x: Any) -> Any:
+    """x as a tensor or a Python number."""
+    if isinstance(x, (Variable, int, float)) and not isinstance(x, np.generic):
         return x
-    if type(x) in (int, float, bool):
-        return x
-    if isinstance(x, (np.ndarray, np.number, np.bool_)):
-        like = other if isinstance(other, Variable) else None
-        return like.from_op(np.asarray(x)) if like is not None else x
+    if isinstance(x, (np.number, np.bool_)):
+        return x.item()
+    if isinstance(x, np.ndarray):
+        from tinygrad_llm.tensor.core import Tensor
+
+        return Tensor(x)
     raise TypeError(
         f"{name}: operands are tensors, arrays and numbers, but {type(x).__name__} was given"
     )
+
+
+def _lifted(x: Any, number: Any) -> Any:
+    """The tensor x, cast if `number` is of a higher kind."""
+    kind = x.array.dtype.kind
+    if kind != "f":
+        if isinstance(number, float):
+            return x._cast(dtypes.DEFAULT)
+        if kind == "b" and not isinstance(number, bool):
+            return x._cast(dtypes.int64)
+    return x
+
+
+def raw(x: Any) -> Any:
+    """The array behind a tensor; a number as it is."""
+    return x.array if isinstance(x, Variable) else x

@@ -1,4 +1,4 @@
-"""x[...], x[...] = value, and picking by index tensors."""
+"""x[...], and picking by index tensors."""
 
 from __future__ import annotations
 
@@ -15,29 +15,49 @@ if TYPE_CHECKING:
 
 
 def _part(part: Any) -> Any:
-    """One entry of an index, as NumPy wants it."""
-    if isinstance(part, Variable):
-        part = part.array
-    elif isinstance(part, (list, range)):
-        part = np.asarray(part, dtype=np.int64 if not len(part) else None)
-    if isinstance(part, slice):
-        if part.step is not None and part.step <= 0:
+    """One entry of an index: an int, slice, None or Ellipsis, or an index array."""
+    if part is None or part is Ellipsis or isinstance(part, (int, slice)):
+        if isinstance(part, slice) and part.step is not None and part.step <= 0:
             raise ValueError(f"indexing: step {part.step} must be positive; use flip")
-    elif isinstance(part, np.ndarray) and part.dtype.kind not in "biu":
-        raise IndexError(f"indexing: an index tensor is integer or bool, not {part.dtype}")
-    elif isinstance(part, float):
-        raise IndexError(f"indexing: {part!r} is no index; use an integer")
-    return part
+        # True and False are masks without axes, not the numbers 1 and 0.
+        return np.asarray(part) if isinstance(part, bool) else part
+    if isinstance(part, (list, tuple, range)):
+        values = [p.array if isinstance(p, Variable) else p for p in part]
+        part = np.asarray(values, dtype=None if values else np.int64)
+    elif isinstance(part, Variable):
+        part = part.array
+    kind = part.dtype.kind if isinstance(part, (np.ndarray, np.generic)) else None
+    if kind is None or kind not in "biu":
+        given = type(part).__name__ if kind is None else part.dtype
+        raise IndexError(
+            f"{given} is no index; use integers, slices, None, ..., and integer or bool tensors"
+        )
+    return int(part) if part.ndim == 0 and kind != "b" else np.asarray(part)
 
 
-def _as_index(index: Any) -> Any:
-    return tuple(_part(p) for p in index) if isinstance(index, tuple) else _part(index)
+def as_index(index: Any) -> ops.Index:
+    """What a user wrote between the brackets, in the two steps of ops.Index."""
+    parts = tuple([_part(p) for p in index]) if isinstance(index, tuple) else (_part(index),)
+    if not any(isinstance(p, np.ndarray) for p in parts):
+        return ops.Index(parts, None)
+    basic: list[Any] = []
+    advanced: list[Any] = []
+    for p in parts:
+        if isinstance(p, np.ndarray):
+            # A mask stands for as many axes as it has itself.
+            basic += [slice(None)] * (p.ndim if p.dtype.kind == "b" else 1)
+            advanced.append(p)
+        else:
+            basic.append(p)
+            if not isinstance(p, int):  # an integer takes its axis away
+                advanced.append(Ellipsis if p is Ellipsis else slice(None))
+    return ops.Index(tuple(basic), tuple(advanced))
 
 
 class Indexing(TensorBase):
     def __getitem__(self, index: Any) -> Tensor:
         try:
-            return ops.GetItem.apply(self, index=_as_index(index))
+            return ops.GetItem.apply(self, index=as_index(index))
         except IndexError as error:
             raise IndexError(f"indexing shape {self.shape}: {error}") from None
 
@@ -46,27 +66,27 @@ class Indexing(TensorBase):
             raise TypeError("iteration over a 0-d tensor: it has no axis")
         return iter(self.unbind(0))  # type: ignore[attr-defined]
 
+    def __contains__(self, value: Any) -> bool:
+        return bool(np.any(self.array == as_array("in", value)))
+
     def gather(self, dim: int, index: Tensor) -> Tensor:
         """out[i][j] = self[index[i][j]][j] for dim 0; index is int64, at most as large as self."""
         axis = self._check_index_tensor("gather", dim, index)
         return ops.Gather.apply(self, index, dim=axis)
 
     def scatter_add(self, dim: int, index: Tensor, src: Tensor) -> Tensor:
-        """A copy with out[index[i][j]][j] += src[i][j] for dim 0."""
+        """A copy with out[index[i][j]][j] += src[i][j] for dim 0; repeated places add up."""
         axis = self._check_index_tensor("scatter_add", dim, index)
-        if src.dtype != self.dtype:
-            raise TypeError(f"scatter_add: src is {src.dtype}, self is {self.dtype}")
-        if src.ndim != index.ndim or any(
-            a > b for a, b in zip(index.shape, src.shape, strict=True)
-        ):
+        if not isinstance(src, TensorBase) or src.dtype != self.dtype:
+            given = getattr(src, "dtype", type(src).__name__)
+            raise TypeError(f"scatter_add: src is {given}, self is {self.dtype}")
+        if src.ndim != index.ndim or any(a > b for a, b in zip(index.shape, src.shape)):
             raise ValueError(f"scatter_add: index {index.shape} is larger than src {src.shape}")
         return ops.ScatterAdd.apply(self, index, src, dim=axis)
 
     def _check_index_tensor(self, name: str, dim: int, index: Tensor) -> int:
         axis = ops.as_dim(name, dim, self.shape)
-        if not isinstance(index, TensorBase) or index.dtype.kind not in "iu":
-            given = getattr(index, "dtype", type(index).__name__)
-            raise TypeError(f"{name}: index must be an integer tensor, not {given}")
+        _require_integers(name, index)
         if index.ndim != self.ndim:
             raise ValueError(f"{name}: index {index.shape} has not as many axes as {self.shape}")
         for i, (n, limit) in enumerate(zip(index.shape, self.shape, strict=True)):
@@ -80,44 +100,79 @@ class Indexing(TensorBase):
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """The slices along dim that a 1-d integer tensor names, in its order."""
         axis = ops.as_dim("index_select", dim, self.shape)
-        if index.ndim > 1 or index.dtype.kind not in "iu":
-            raise TypeError(
-                f"index_select: index must be a 1-d integer tensor, not {index.dtype} "
-                f"of shape {index.shape}"
+        _require_integers("index_select", index)
+        if index.ndim > 1 or not self.ndim:
+            raise ValueError(
+                f"index_select: index of shape {index.shape} into shape {self.shape} is not "
+                f"accepted; use a 1-d index into a tensor of 1 or more axes"
             )
-        ops.check_indices("index_select", index.array, self.shape[axis], axis)
-        return ops.GetItem.apply(self, index=(slice(None),) * axis + (index.array.reshape(-1),))
+        places = index.array.reshape(-1)
+        ops.check_indices("index_select", places, self.shape[axis], axis)
+        every = (slice(None),) * axis
+        return ops.GetItem.apply(self, index=ops.Index((*every, slice(None)), (*every, places)))
 
     def take_along_dim(self, indices: Tensor, dim: int | None = None) -> Tensor:
         """As gather, but self and indices are broadcast against each other except along dim."""
+        _require_integers("take_along_dim", indices)
         if dim is None:
             return self.flatten().gather(0, indices.flatten())  # type: ignore[attr-defined]
         axis = ops.as_dim("take_along_dim", dim, self.shape)
-        front = np.broadcast_shapes(
-            *(s[:axis] + (1,) + s[axis + 1 :] for s in (self.shape, indices.shape))
-        )
-        shapes = [front[:axis] + (t.shape[axis],) + front[axis + 1 :] for t in (self, indices)]
-        return self.expand(shapes[0]).gather(axis, indices.expand(shapes[1]))  # type: ignore
-
-    def masked_fill(self, mask: Tensor, value: Any) -> Tensor:
-        """A copy with `value` wherever the bool tensor `mask` (broadcast to self) is True."""
-        flags = as_array("masked_fill", mask)
-        if flags.dtype != bool:
-            raise TypeError(f"masked_fill: mask must be bool, not {flags.dtype}")
+        if indices.ndim != self.ndim:
+            raise ValueError(
+                f"take_along_dim: indices {indices.shape} has not as many axes as {self.shape}"
+            )
+        if not self.ndim:
+            return self.gather(0, indices)
         try:
-            flags = np.broadcast_to(flags, self.shape)
+            common = np.broadcast_shapes(
+                *(s[:axis] + (1,) + s[axis + 1 :] for s in (self.shape, indices.shape))
+            )
         except ValueError:
             raise ValueError(
-                f"masked_fill: mask {flags.shape} cannot be broadcast to {self.shape}"
+                f"take_along_dim: shapes {self.shape} and {indices.shape} cannot be broadcast "
+                f"together in the axes other than {axis}"
             ) from None
-        number = value.item() if isinstance(value, TensorBase) else value  # type: ignore
-        return ops.MaskedFill.apply(self, flags, value=number)
+        values, places = (
+            t.expand(common[:axis] + (t.shape[axis],) + common[axis + 1 :])  # type: ignore
+            for t in (self, indices)
+        )
+        return values.gather(axis, places)
+
+    def masked_fill(self, mask: Tensor, value: Any) -> Tensor:
+        """A copy with `value` wherever the bool tensor `mask` is True; both are broadcast.
+
+        value: a number, or a 0-d tensor (which gets the gradient of all it was written to).
+        """
+        flags = as_array("masked_fill", mask)
+        if flags.dtype.kind != "b":
+            raise TypeError(f"masked_fill: mask must be bool, not {flags.dtype}")
+        if isinstance(value, TensorBase):
+            if value.ndim:
+                raise ValueError(f"masked_fill: value must be a number or 0-d, not {value.shape}")
+            value = value._cast(self.dtype)
+        try:
+            return ops.MaskedFill.apply(self, flags, value)
+        except ValueError as error:
+            if "broadcast" not in str(error):
+                raise
+            raise ValueError(
+                f"masked_fill: mask {flags.shape} and {self.shape} cannot be broadcast together"
+            ) from None
 
     def masked_select(self, mask: Tensor) -> Tensor:
-        """The elements where mask is True, as one axis."""
-        flags = np.broadcast_to(as_array("masked_select", mask), self.shape)
-        return ops.GetItem.apply(self, index=flags)
+        """The elements where mask (broadcast to self) is True, as one axis."""
+        flags = as_array("masked_select", mask)
+        if flags.dtype.kind != "b":
+            raise TypeError(f"masked_select: mask must be bool, not {flags.dtype}")
+        shape = np.broadcast_shapes(flags.shape, self.shape)
+        return self.expand(shape)[self.from_op(np.broadcast_to(flags, shape))]  # type: ignore
 
     def nonzero(self) -> Tensor:
         """(n, ndim) int64: where the elements are not zero."""
         return self.from_op(np.argwhere(self.array).astype(np.int64))
+
+
+def _require_integers(name: str, index: Any) -> None:
+    if not isinstance(index, TensorBase) or index.dtype.kind not in "iu":
+        given = getattr(index, "dtype", type(index).__name__)
+        raise TypeError(f"{name}: index must be an integer tensor, not {given}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +24,23 @@ class Shapes(TensorBase):
     def view(self, *shape: Any) -> Tensor:
         """As reshape, but refuses to copy: for a tensor whose memory does not allow it."""
         target = self._target("view", shape)
-        if self.numel() and not np.may_share_memory(self.array.reshape(target), self.array):
+        result = ops.Reshape.apply(self, shape=target)
+        if self.numel() and not np.may_share_memory(result.array, self.array):
             raise ValueError(
-                f"view: shape {self.shape} with strides {self.array.strides} cannot be seen as "
+                f"view: shape {self.shape} with strides {self.stride()} cannot be seen as "
                 f"{target} without copying; use reshape"
             )
-        return ops.Reshape.apply(self, shape=target)
+        return result
 
     def _target(self, name: str, shape: Any) -> tuple[int, ...]:
+        """The shape that was asked for, its -1 replaced by what is left for that axis."""
         sizes = ops.as_shape(name, shape, allow_minus_one=True)
-        known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
-        n = self.numel()
-        if -1 in sizes and known and n % known == 0:
-            return tuple(n // known if size == -1 else size for size in sizes)
-        if -1 in sizes or known != n:
-            raise ValueError(f"{name}: {n} elements of shape {self.shape} do not fit into {sizes}")
-        return sizes
+        n, known = self.array.size, math.prod(sizes)
+        if known == n and -1 not in sizes:
+            return sizes
+        if -1 in sizes and known and n % -known == 0:
+            return tuple([n // -known if size == -1 else size for size in sizes])
+        raise ValueError(f"{name}: {n} elements of shape {self.shape} do not fit into {sizes}")
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Make one axis of the axes start_dim to end_dim, both included."""
@@ -47,23 +50,23 @@ class Shapes(TensorBase):
         last = ops.as_dim("flatten", end_dim, self.shape)
         if first > last:
             raise ValueError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim}")
-        n = int(np.prod(self.shape[first : last + 1], dtype=np.int64))
+        n = math.prod(self.shape[first : last + 1])
         return self.reshape(*self.shape[:first], n, *self.shape[last + 1 :])
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
         """Split one axis into several; one size may be -1."""
-        axis = ops.as_dim("unflatten", dim, self.shape)
+        axis = self._axis("unflatten", dim)
         n = self.shape[axis]
-        known = int(np.prod([s for s in sizes if s != -1], dtype=np.int64))
-        filled = [n // known if s == -1 and known else s for s in sizes]
-        if int(np.prod(filled, dtype=np.int64)) != n:
+        known = -math.prod(sizes)
+        filled = [n // known if s == -1 and known > 0 else s for s in sizes]
+        if math.prod(filled) != n or min(filled, default=0) < 0:
             raise ValueError(f"unflatten: sizes {tuple(sizes)} do not multiply to {n}")
         return self.reshape(*self.shape[:axis], *filled, *self.shape[axis + 1 :])
 
     def permute(self, *dims: Any) -> Tensor:
         """Reorder the axes: a view."""
         order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-        order = ops.as_dims("permute", tuple(order), self.shape)
+        order = ops.as_dims("permute", tuple(order), self.array.shape)
         if len(order) != self.ndim:
             raise ValueError(f"permute: dims={tuple(dims)} for {self.ndim} axes {self.shape}")
         return ops.Permute.apply(self, dims=order)
@@ -77,6 +80,8 @@ class Shapes(TensorBase):
             return self  # type: ignore[return-value]
         order[a], order[b] = order[b], order[a]
         return ops.Permute.apply(self, dims=tuple(order))
+
+    swapaxes = transpose
 
     @property
     def T(self) -> Tensor:  # noqa: N802
@@ -118,8 +123,10 @@ class Shapes(TensorBase):
             raise ValueError(f"repeat: {counts} has fewer entries than shape {self.shape} axes")
         return ops.Repeat.apply(self, repeats=counts)
 
-    def repeat_interleave(self, repeats: int, dim: int) -> Tensor:
-        """Each slice along dim `repeats` times in a row."""
+    def repeat_interleave(self, repeats: int, dim: int | None = None) -> Tensor:
+        """Each slice along dim (or each element, flattened) `repeats` times in a row."""
+        if dim is None:
+            return self.flatten().repeat_interleave(repeats, 0)
         axis = ops.as_dim("repeat_interleave", dim, self.shape)
         spread = self.unsqueeze(axis + 1)
         shape = list(spread.shape)
@@ -138,14 +145,15 @@ class Shapes(TensorBase):
 
     def unsqueeze(self, dim: int) -> Tensor:
         """A new axis of length 1 at place dim."""
-        axis = ops.as_dim("unsqueeze", dim, (*self.shape, 1))
+        axis = ops.as_dim("unsqueeze", dim, self.shape, new=True)
         return ops.Reshape.apply(self, shape=(*self.shape[:axis], 1, *self.shape[axis:]))
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces of that size (the last may be smaller), or of the sizes listed: views."""
-        axis = ops.as_dim("split", dim, self.shape)
+        axis = self._axis("split", dim)
         n = self.shape[axis]
-        if isinstance(split_size, int):
+        if hasattr(split_size, "__index__"):
+            split_size = operator.index(split_size)
             if split_size <= 0 and not (split_size == 0 == n):
                 raise ValueError(f"split: split_size={split_size} must be positive")
             count = -(-n // split_size) if n else 1
@@ -156,37 +164,41 @@ class Shapes(TensorBase):
                 raise ValueError(
                     f"split: sizes {sizes} do not add up to {n}, the size of dim {dim}"
                 )
-        starts = np.cumsum([0, *sizes[:-1]])
-        return tuple(
-            self.narrow(axis, int(start), size) for start, size in zip(starts, sizes, strict=True)
-        )
+        return ops.Split.apply(self, sizes=sizes, dim=axis)
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         """At most `chunks` pieces of equal size, the last perhaps smaller."""
         if chunks < 1:
             raise ValueError(f"chunk: chunks={chunks} must be at least 1")
-        n = self.shape[ops.as_dim("chunk", dim, self.shape)]
+        n = self.shape[self._axis("chunk", dim)]
         if n == 0:
             return self.split([0] * chunks, dim)
         return self.split(-(-n // chunks), dim)
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         """The slices along dim, without it."""
-        if not self.ndim:
-            raise IndexError("unbind: a 0-d tensor has no axis to take apart")
-        axis = ops.as_dim("unbind", dim, self.shape)
-        front = (slice(None),) * axis
-        return tuple(ops.GetItem.apply(self, index=(*front, i)) for i in range(self.shape[axis]))
+        return ops.Unbind.apply(self, dim=self._axis("unbind", dim))
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
         """The `length` slices along dim from `start` on: a view."""
-        axis = ops.as_dim("narrow", dim, self.shape)
+        axis = self._axis("narrow", dim)
         n = self.shape[axis]
         start = start + n if start < 0 else start
         if not (0 <= start and 0 <= length and start + length <= n):
             raise IndexError(f"narrow: {length} from {start} on is out of range for {n} slices")
         index = (slice(None),) * axis + (slice(start, start + length),)
-        return ops.GetItem.apply(self, index=index)
+        return ops.GetItem.apply(self, index=ops.Index(index, None))
+
+    def select(self, dim: int, index: int) -> Tensor:
+        """The slice number `index` along dim, without that axis: a view."""
+        axis = self._axis("select", dim)
+        return self[(slice(None),) * axis + (index,)]  # type: ignore[index]
+
+    def _axis(self, name: str, dim: int) -> int:
+        """as_dim for what cannot be done to a 0-d tensor."""
+        if not self.array.ndim:
+            raise IndexError(f"{name}: a 0-d tensor has no axis")
+        return ops.as_dim(name, dim, self.array.shape)
 
     def tril(self, diagonal: int = 0) -> Tensor:
         self._require_matrix("tril")
@@ -201,7 +213,7 @@ class Shapes(TensorBase):
             raise ValueError(f"{name}: shape {self.shape} has fewer than 2 axes")
 
     def pad(self, pad: Sequence[int], value: float = 0.0) -> Tensor:
-        """pad: (before, after) of the last axis, then of the one before it, ... (PyTorch's order)."""
+        """pad: (before, after) of the last axis, then of the one before it, and so on."""
         if len(pad) % 2 or len(pad) > 2 * self.ndim:
             raise ValueError(
                 f"pad: pad={tuple(pad)} must hold (before, after) for at most {self.ndim} axes"
@@ -209,8 +221,10 @@ class Shapes(TensorBase):
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
         widths = [(0, 0)] * (self.ndim - len(pairs)) + pairs[::-1]
         for axis, (before, after) in enumerate(widths):
-            if self.shape[axis] + before + after < 0:
-                raise ValueError(f"pad: {(before, after)} cuts off more than axis {axis} has")
+            if self.shape[axis] + min(before, 0) + min(after, 0) < 0:
+                raise ValueError(
+                    f"pad: {(before, after)} cuts off more than axis {axis} of {self.shape} has"
+                )
         return ops.Pad.apply(self, widths=tuple(widths), value=value)
 
     def contiguous(self) -> Tensor:

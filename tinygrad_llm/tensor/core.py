@@ -10,15 +10,23 @@ import numpy as np
 
 from tinygrad_llm import autograd, dtypes, ops
 from tinygrad_llm import device as devices
-from tinygrad_llm.autograd import Array, Variable
-from tinygrad_llm.tensor._arithmetic import Arithmetic
+from tinygrad_llm.autograd import Array, Variable, changes
 from tinygrad_llm.tensor._base import as_array
-from tinygrad_llm.tensor._indexing import Indexing, _as_index
+from tinygrad_llm.tensor._elementwise import Elementwise
+from tinygrad_llm.tensor._indexing import Indexing
+from tinygrad_llm.tensor._inplace import InPlace
 from tinygrad_llm.tensor._reductions import Reductions
 from tinygrad_llm.tensor._shapes import Shapes
 
 
-class Tensor(Arithmetic, Reductions, Shapes, Indexing):
+def _not_scalar(array: Any) -> Array:
+    return np.asarray(array) if isinstance(array, np.generic) else array
+
+
+_new = object.__new__
+
+
+class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
     """A multi-dimensional array with automatic differentiation.
 
     data: a number, (nested) list, NumPy array or Tensor. Python floats become float32, an array
@@ -41,15 +49,15 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
             raise TypeError(f"requires_grad: only floating point has gradients, not {array.dtype}")
         self.array = array
         self.requires_grad = requires_grad
-        self.version = [0, None, False]
+        self.born = changes.now
 
     @staticmethod
     def from_op(array: Array) -> Tensor:
         """Wrap the result of an operation (internal: no checks, no copy)."""
-        result = Tensor.__new__(Tensor)
+        result = _new(Tensor)
         # NumPy turns 0-d results into scalars, which have no base and cannot be assigned to.
-        result.array = np.asarray(array) if isinstance(array, np.generic) else array
-        result.version = [0, None, False]
+        result.array = array if type(array) is np.ndarray else _not_scalar(array)
+        result.born = changes.now
         return result
 
     # -- gradients --
@@ -79,19 +87,19 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
         autograd.backward(self, start, retain_graph)
 
     def accumulate_grad(self, gradient: Array, fresh: bool) -> None:
-        for hook in self.__dict__.get("_hooks", ()):
+        for hook in list(self.__dict__.get("_hooks", ())):
             replaced = hook(gradient)
             gradient, fresh = (gradient, fresh) if replaced is None else (replaced, False)
         if self.grad is None:
             self.grad = Tensor.from_op(gradient if fresh else gradient.copy())
-        else:
+        elif self.grad.array.flags.writeable:
             self.grad.array += gradient
+        else:
+            self.grad = Tensor.from_op(self.grad.array + gradient)
 
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
-        result = Tensor.from_op(self.array)
-        result.version = self.version
-        return result
+        return Tensor.from_op(self.array)
 
     @property
     def data(self) -> Tensor:
@@ -100,6 +108,7 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
     @data.setter
     def data(self, value: Any) -> None:
         self.array = as_array("data", value)
+        self.born = changes.now
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         if self.grad_fn is not None:
@@ -109,17 +118,26 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
         self.requires_grad = requires_grad
         return self
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHook:
         """Call `hook(gradient)` when this tensor's gradient is known; it may return another one.
 
-        Returns a function that takes the hook away again.
+        The hook gets a copy of its own. `.remove()` of the result takes it away again.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
+        shape, dtype = self.shape, self.dtype
 
         def on_array(gradient: Array) -> Array | None:
-            replaced = hook(Tensor.from_op(gradient))
-            return None if replaced is None else replaced.array
+            replaced = hook(Tensor.from_op(gradient.copy()))
+            if replaced is None:
+                return None
+            array = as_array("register_hook", replaced)
+            if array.shape != shape or array.dtype != dtype:
+                raise RuntimeError(
+                    f"register_hook: the hook returned a gradient {array.dtype}"
+                    f"{list(array.shape)} for a tensor {dtype}{list(shape)}"
+                )
+            return array
 
         if self.grad_fn is None:
             hooks = self.__dict__.setdefault("_hooks", [])
@@ -128,87 +146,23 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
                 self.grad_fn.hooks = {}
             hooks = self.grad_fn.hooks.setdefault(self.slot, [])
         hooks.append(on_array)
-        return lambda: hooks.remove(on_array)
+        return RemovableHook(hooks, on_array)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of an intermediate tensor in its `.grad`."""
-        if self.grad_fn is None:
+        """Keep the gradient of an intermediate tensor in its `.grad` as well."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self.grad_fn is None or self.__dict__.get("_retains_grad"):
             return
-        reference = weakref.ref(self)
+        self._retains_grad = True
+        reference = weakref.ref(self)  # the graph must not keep its tensors alive
 
         def keep(gradient: Tensor) -> None:
             tensor = reference()
             if tensor is not None:
-                tensor.grad = Tensor.from_op(gradient.array.copy())
+                tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
 
         self.register_hook(keep)
-
-    # -- changes in place --
-
-    def _in_place(self, name: str, result: Tensor) -> Tensor:
-        """Take over the values of `result`, and its history if it has one."""
-        if result.shape != self.shape:
-            raise ValueError(
-                f"{name}: the result has shape {result.shape}, which does not fit into "
-                f"{self.shape} in place"
-            )
-        if result.dtype.kind == "f" and self.dtype.kind != "f":
-            raise TypeError(f"{name}: a {result.dtype} result does not fit into {self.dtype}")
-        recording = autograd.mode.enabled
-        if recording and self.requires_grad and self.grad_fn is None:
-            raise RuntimeError(
-                f"{name}: in-place change of a leaf that requires a gradient; do it under "
-                f"no_grad(), or out of place"
-            )
-        if recording and result.requires_grad and self.version[2]:
-            raise RuntimeError(
-                f"{name}: in-place change of a tensor that has views (or is one), while gradients "
-                f"are recorded; write it out of place (y = x + 1 instead of x += 1)"
-            )
-        self._write(result.array)
-        if recording and result.requires_grad:
-            # Recorded after the write, so that the new history does not call itself outdated.
-            self.requires_grad, self.grad_fn, self.slot = True, result.grad_fn, result.slot
-        return self
-
-    def _write(self, values: Any) -> None:
-        self.array[...] = values
-        self.version[0] += 1
-        self.version[1] = self.array
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._in_place("+=", self + other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._in_place("-=", self - other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._in_place("*=", self * other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._in_place("/=", self / other)
-
-    add_, sub_, mul_, div_ = __iadd__, __isub__, __imul__, __itruediv__
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        where = _as_index(index)
-        values = value if isinstance(value, Variable) else as_array("assignment", value)
-        try:
-            result = ops.SetItem.apply(self, values, index=where)
-        except IndexError as error:
-            raise IndexError(f"assignment to shape {self.shape}: {error}") from None
-        self._in_place("assignment", result)
-
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite with the values of `source` (broadcast, cast)."""
-        values = np.broadcast_to(as_array("copy_", source), self.shape)
-        return self._in_place("copy_", Tensor.from_op(values.astype(self.dtype)))
-
-    def fill_(self, value: float) -> Tensor:
-        return self._in_place("fill_", Tensor.from_op(np.full_like(self.array, value)))
-
-    def zero_(self) -> Tensor:
-        return self.fill_(0)
 
     # -- conversions --
 
@@ -219,6 +173,10 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
         return self.array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad and autograd.mode.enabled:
+            raise RuntimeError(
+                "this tensor requires a gradient, which NumPy would drop; use x.detach()"
+            )
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def item(self) -> Any:
@@ -316,12 +274,24 @@ class Tensor(Arithmetic, Reductions, Shapes, Indexing):
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
 
 
+class RemovableHook:
+    """What register_hook returns."""
+
+    def __init__(self, hooks: list[Any], hook: Any):
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        """Take the hook away; doing so twice is no error."""
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
 def _plain(data: Any, dtype: Any) -> Array:
     """An array from whatever a user may give. Python floats are float32, arrays keep theirs."""
     if isinstance(data, Variable):
         array = data.array
     elif isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__cuda_array_interface__"):
-        array = np.asarray(data) if isinstance(data, np.generic) else data
+        array = _not_scalar(data)
     else:
         try:
             array = np.asarray(_unwrapped(data))
@@ -329,15 +299,14 @@ def _plain(data: Any, dtype: Any) -> Array:
             raise ValueError(
                 "tensor: the nested lists have unequal lengths; every axis has one size"
             ) from None
-        if array.dtype == np.float64 and dtype is None:
+        if array.dtype == np.float64 and dtype is None and not _holds_arrays(data):
             array = array.astype(dtypes.DEFAULT)
-    if dtype is not None:
-        array = array.astype(dtypes.resolve(dtype), copy=False)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
             f"tensor: data of dtype {array.dtype} is not accepted; give numbers or bools"
         )
-    return array
+    wanted = array.dtype.newbyteorder("=") if dtype is None else dtypes.resolve(dtype)
+    return array if array.dtype == wanted else array.astype(wanted)
 
 
 def _unwrapped(data: Any) -> Any:
@@ -345,3 +314,10 @@ def _unwrapped(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_unwrapped(entry) for entry in data]
     return data.array if isinstance(data, Variable) else data
+
+
+def _holds_arrays(data: Any) -> bool:
+    """Whether the (first) numbers in nested lists are NumPy's or ours, which keep their dtype."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic, Variable))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def tensor(
 def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can; a tensor is returned as it is."""
     if isinstance(data, Tensor):
+        devices.resolve(device)
         return data if dtype is None else data.to(dtype=dtype)
     return Tensor(data, dtype=dtype, device=device)
 
@@ -72,41 +74,50 @@ def full(
     requires_grad: bool = False,
     device: str | None = None,
 ) -> Tensor:
+    """fill_value everywhere; its kind decides the dtype unless one is given."""
     devices.resolve(device)
-    like = Tensor(fill_value).dtype if dtype is None else dtypes.resolve(dtype)
+    value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    like = Tensor(value).dtype if dtype is None else dtypes.resolve(dtype)
     shape = ops.as_shape("full", (size,))
-    return _finished(Tensor(np.full(shape, fill_value, like)), requires_grad)
+    return _finished(Tensor(np.full(shape, value, like)), requires_grad)
 
 
-def zeros_like(input: Tensor, dtype: Any = None) -> Tensor:
-    return zeros(input.shape, dtype=dtype or input.dtype)
+def zeros_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return zeros(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def ones_like(input: Tensor, dtype: Any = None) -> Tensor:
-    return ones(input.shape, dtype=dtype or input.dtype)
+def ones_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return ones(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
-    return full(input.shape, fill_value, dtype=dtype or input.dtype)
+def full_like(
+    input: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    dtype = dtype or input.dtype
+    return full(input.shape, fill_value, dtype=dtype, requires_grad=requires_grad)
 
 
-def empty_like(input: Tensor, dtype: Any = None) -> Tensor:
-    return empty(input.shape, dtype=dtype or input.dtype)
+def empty_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return empty(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
+def arange(
+    *bounds: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
     """arange(end), arange(start, end) or arange(start, end, step); integers give int64."""
     if not 1 <= len(bounds) <= 3:
         raise TypeError(f"arange: takes end, or start and end, or also step, not {bounds}")
-    return Tensor(np.arange(*bounds).tolist() if not _integers(bounds) else np.arange(*bounds),
-                  dtype=dtype, device=device)  # fmt: skip
-
-
-def _integers(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(v, (int, np.integer)) for v in values)
+    numbers = [b.item() if isinstance(b, (Tensor, np.generic)) else b for b in bounds]
+    if len(numbers) == 3 and numbers[2] == 0:
+        raise ValueError("arange: step=0 never arrives; use another one")
+    default = np.int64 if all(isinstance(n, int) for n in numbers) else dtypes.DEFAULT
+    return _finished(
+        Tensor(np.arange(*numbers), dtype=dtype or default, device=device), requires_grad
+    )
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
+    """`steps` numbers at equal distances, both ends included."""
     return Tensor(np.linspace(start, end, steps), dtype=dtype or dtypes.DEFAULT)
 
 
@@ -115,14 +126,24 @@ def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
     return Tensor(np.eye(n, m, dtype=dtypes.resolve(dtype or dtypes.DEFAULT)))
 
 
+def _random(draw: Any) -> Any:
+    """A function that makes random values of a float dtype, for _filled."""
+
+    def make(shape: Any, dtype: np.dtype) -> np.ndarray:
+        if dtype.kind != "f":
+            raise TypeError(f"random values are floating point, not {dtype}; see randint")
+        # float16 by way of float32; float64 gets all of its bits.
+        wide = np.float32 if dtype.itemsize < 8 else np.float64
+        return np.asarray(draw(shape, dtype=wide)).astype(dtype, copy=False)
+
+    return make
+
+
 def randn(
     *size: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None
 ) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
-
-    def make(shape: Any, resolved: Any) -> np.ndarray:
-        return rng.state.generator.standard_normal(shape).astype(resolved)
-
+    make = _random(rng.state.generator.standard_normal)
     return _filled(make, "randn", size, dtype, requires_grad, device)
 
 
@@ -130,27 +151,35 @@ def rand(
     *size: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None
 ) -> Tensor:
     """Uniform in [0, 1)."""
-
-    def make(shape: Any, resolved: Any) -> np.ndarray:
-        draw = np.float32 if resolved.itemsize <= 4 else np.float64
-        return rng.state.generator.random(shape, dtype=draw).astype(resolved)
-
+    make = _random(rng.state.generator.random)
     return _filled(make, "rand", size, dtype, requires_grad, device)
 
 
-def randint(low: int, high: int, size: Any, dtype: Any = dtypes.int64) -> Tensor:
-    """Uniform integers in [low, high)."""
+def randint(
+    low: Any, high: Any = None, size: Any = None, dtype: Any = None, device: str | None = None
+) -> Tensor:
+    """randint(high, size) or randint(low, high, size): uniform integers in [low, high)."""
+    devices.resolve(device)
+    if size is None:
+        low, high, size = 0, low, high
+    if high is None:
+        low, high = 0, low
+    low, high = operator.index(low), operator.index(high)
+    if low >= high:
+        raise ValueError(f"randint: no integer lies in [{low}, {high})")
     shape = ops.as_shape("randint", (size,))
-    return Tensor(rng.state.generator.integers(low, high, shape), dtype=dtype)
+    values = rng.state.generator.integers(low, high, shape)
+    return Tensor(values, dtype=dtype or dtypes.int64)
 
 
 def randperm(n: int) -> Tensor:
-    return Tensor(rng.state.generator.permutation(n))
+    """The integers 0 to n - 1 in random order."""
+    return Tensor(rng.state.generator.permutation(n), dtype=dtypes.int64)
 
 
-def randn_like(input: Tensor) -> Tensor:
-    return randn(input.shape, dtype=input.dtype)
+def randn_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return randn(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def rand_like(input: Tensor) -> Tensor:
-    return rand(input.shape, dtype=input.dtype)
+def rand_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    return rand(input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)

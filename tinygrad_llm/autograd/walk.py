@@ -1,0 +1,180 @@
+"""How gradients walk back from a loss to the leaves behind it.
+
+Why in topological order? A value used twice receives two gradients, and their sum must be complete
+before it is passed on: da = 4 in `b = a + a; c = b + b`. A node may therefore run only when every
+consumer of its output has reported. Counting consumers first, and then releasing a node when its
+count reaches zero (Kahn, 1962), does just that, without recursion and in linear time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.autograd.changes import changes
+from tinygrad_llm.autograd.function import Array, Function, Variable
+from tinygrad_llm.autograd.grad_mode import mode
+
+
+class _Waiting:
+    """A node that waits for its gradients.
+
+    consumers: how many have yet to report. gradients: what has come so far for each output.
+    ours: the array, if any, that this walk made for an output and may therefore add to in place.
+    """
+
+    __slots__ = ("consumers", "gradients", "ours")
+
+    def __init__(self, outputs: int):
+        self.consumers = 0
+        self.gradients: list[Array | None] = [None] * outputs
+        self.ours: list[bool] = [False] * outputs
+
+
+def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> None:
+    """Add d(root)/d(leaf) times `gradient` to the `grad` of every leaf behind `root`."""
+    if root.grad_fn is None:
+        root.accumulate_grad(gradient, fresh=False)
+        return
+    waiting = _count_consumers(root.grad_fn)
+    waiting[root.grad_fn].gradients[root.slot] = gradient
+    ready = [root.grad_fn]
+    while ready:
+        node = ready.pop()
+        edges = node.edges
+        arrived = waiting.pop(node)
+        douts = _outgoing(node, arrived.gradients)
+        # A node that no gradient reached still reports, or those behind it would wait for ever.
+        gradients = _gradients(node, douts) if douts else (None,) * len(edges)
+        for position, edge in enumerate(edges):
+            if edge is None:
+                continue
+            target, slot = edge
+            dx = gradients[position]
+            if slot < 0:
+                if dx is not None:
+                    array = target.array
+                    dx = _checked(node, position, dx, array.shape, array.dtype)
+                    target.accumulate_grad(dx, _is_fresh(dx, douts))
+                continue
+            place = waiting[target]
+            if dx is not None:
+                shape, dtype = target.outputs[slot]
+                if type(dx) is not np.ndarray or dx.shape != shape or dx.dtype is not dtype:
+                    dx = _checked(node, position, dx, shape, dtype)
+                known = place.gradients[slot]
+                if known is None:
+                    place.gradients[slot] = dx
+                    place.ours[slot] = _is_fresh(dx, douts)
+                elif place.ours[slot]:
+                    known += dx
+                else:
+                    place.gradients[slot] = _as_array(known + dx)
+                    place.ours[slot] = True
+            place.consumers -= 1
+            if not place.consumers:
+                ready.append(target)
+        if not retain_graph:
+            node.release()
+
+
+def _count_consumers(root: Function) -> dict[Function, _Waiting]:
+    """For every node behind `root`: from how many places a gradient will arrive."""
+    waiting = {root: _Waiting(len(root.outputs))}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.freed:
+            raise RuntimeError(
+                "backward: this part of the graph was already walked and its saved values are "
+                "freed. Call backward(retain_graph=True) the first time to walk it twice, or run "
+                "the forward pass again."
+            )
+        for edge in node.edges:
+            if edge is None or edge[1] < 0:
+                continue
+            target = edge[0]
+            place = waiting.get(target)
+            if place is None:
+                place = waiting[target] = _Waiting(len(target.outputs))
+                stack.append(target)
+            place.consumers += 1
+    return waiting
+
+
+def _outgoing(node: Function, gradients: list[Array | None]) -> list[Array]:
+    """The gradient of each output: zeros where nothing came, hooks applied; [] if none came."""
+    if len(gradients) > 1:
+        like = next((g for g in gradients if g is not None), None)
+        if like is not None:
+            for slot, gradient in enumerate(gradients):
+                if gradient is None:
+                    shape, dtype = node.outputs[slot]
+                    gradients[slot] = np.zeros_like(like, shape=shape, dtype=dtype)
+    if gradients[0] is None:
+        return []
+    if node.hooks is not None:
+        for slot, hooks in node.hooks.items():
+            for hook in list(hooks):
+                replaced = hook(gradients[slot])
+                if replaced is not None:
+                    gradients[slot] = replaced
+    return gradients
+
+
+def _gradients(node: Function, douts: list[Array]) -> tuple[Array | None, ...]:
+    """What node.backward returns, one per argument."""
+    if node.born != changes.now:
+        node.check_unchanged()
+    if mode.observer is None:
+        gradients = node.backward(*douts)
+    else:
+        gradients = mode.observer.backward(node, douts)
+    if type(gradients) is not tuple:
+        gradients = (gradients,)
+    missing = len(node.edges) - len(gradients)
+    if not missing:
+        return gradients
+    if missing < 0 or any(edge is not None for edge in node.edges[len(gradients) :]):
+        raise RuntimeError(
+            f"{type(node).__name__}.backward returned {len(gradients)} gradient(s) "
+            f"for {len(node.edges)} argument(s)"
+        )
+    return gradients + (None,) * missing
+
+
+def _checked(
+    node: Function, position: int, dx: Array, shape: tuple[int, ...], dtype: np.dtype
+) -> Array:
+    """dx as an array of the shape and dtype of what it belongs to."""
+    dx = _as_array(dx)
+    if dx.shape != shape and node.broadcasts:
+        dx = unbroadcast(dx, shape)
+    if dx.shape != shape or dx.dtype != dtype:
+        raise RuntimeError(
+            f"{type(node).__name__}.backward: the gradient of {node.argument(position)} is "
+            f"{dx.dtype}{list(dx.shape)}, but the argument is {dtype}{list(shape)}"
+        )
+    return dx
+
+
+def _is_fresh(dx: Array, douts: list[Array]) -> bool:
+    """Whether the walk alone holds dx: it is no view, and not the gradient that came in."""
+    return dx.base is None and dx is not douts[0] and all(dx is not dout for dout in douts[1:])
+
+
+def _as_array(x: Any) -> Array:
+    """NumPy turns the 0-d results of arithmetic into scalars; make them arrays again."""
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `gradient` over the axes along which an array of `shape` was broadcast."""
+    extra = gradient.ndim - len(shape)
+    if extra:
+        gradient = gradient.sum(axis=tuple(range(extra)))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
+    if stretched:
+        gradient = gradient.sum(axis=stretched, keepdims=True)
+    return _as_array(gradient)
