@@ -12,7 +12,7 @@ class CharTokenizer(BaseTokenizer):
 
     characters: every character that can be encoded, each once.
     unk: what stands for any other character: one of `characters`, or a name of its own such as
-        "<unk>", which is numbered last. Without it an unseen character is an error.
+        "<unk>", which is put after them. Without it an unseen character is an error.
 
     >>> CharTokenizer.train("hello").encode("hole")
     [1, 3, 2, 0]
@@ -21,6 +21,12 @@ class CharTokenizer(BaseTokenizer):
     def __init__(self, characters: Iterable[str], unk: str | None = None):
         self.characters = list(characters)
         self.unk = unk
+        if not self.characters:
+            raise TokenizerError("CharTokenizer: characters is empty")
+        if unk is not None and unk not in self.characters:
+            if not isinstance(unk, str) or not unk:
+                raise TokenizerError(f"CharTokenizer: unk={unk!r} is not accepted; give a name")
+            self.characters.append(unk)
         self._ids: dict[str, int] = {}
         for i, char in enumerate(self.characters):
             if not isinstance(char, str) or (len(char) != 1 and char != unk):
@@ -31,15 +37,10 @@ class CharTokenizer(BaseTokenizer):
                     f"CharTokenizer: {char!r} is given twice, at {self._ids[char]} and {i}"
                 )
             self._ids[char] = i
-        if not self.characters:
-            raise TokenizerError("CharTokenizer: characters is empty")
-        texts = list(self.characters)
-        if unk is not None and unk not in self._ids:
-            if not isinstance(unk, str) or not unk:
-                raise TokenizerError(f"CharTokenizer: unk={unk!r} is not accepted; give a name")
-            texts.append(unk)
-        self._unk_id = None if unk is None else self._ids.get(unk, len(self.characters))
-        super().__init__({i: text.encode() for i, text in enumerate(texts)}, special_tokens={})
+        self._unk_id = None if unk is None else self._ids[unk]
+        super().__init__(
+            {i: char.encode() for i, char in enumerate(self.characters)}, special_tokens={}
+        )
 
     @classmethod
     def train(cls, text: str | Iterable[str], unk: str | None = None) -> "CharTokenizer":

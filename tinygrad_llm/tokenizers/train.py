@@ -100,72 +100,67 @@ def learn_merges(
     words: each different pretoken with its count. Returns all tokens, the 256 bytes first, and
     the merges.
 
-    Inside, a word is a str with one character for each token: chr(id). That makes `str.replace`
-    the merge, and its rule (from the left, not overlapping) is the one BPE wants.
+    Inside, a word is a str with one character for each token: chr(id). `str.split` then finds the
+    places to merge, by the rule that BPE wants: from the left, not overlapping.
     """
     tokens = [bytes([byte]) for byte in range(256)]
-    ids = {token: i for i, token in enumerate(tokens)}
     order = [_descending(token) for token in tokens]
     merges: Merges = []
 
     spelled = [word.decode("latin-1") for word in words]  # byte b is chr(b)
     counts = list(words.values())
     pair_counts: dict[tuple[str, str], int] = defaultdict(int)
-    where: dict[tuple[str, str], list[int]] = defaultdict(list)  # pair -> words that have (had) it
+    where: dict[tuple[str, str], set[int]] = defaultdict(set)  # pair -> words that have (had) it
     for i, word in enumerate(spelled):
         for pair in pairwise(word):
             pair_counts[pair] += counts[i]
-            where[pair].append(i)
+            where[pair].add(i)
 
     def entry(pair: tuple[str, str]) -> tuple[int, str, str, tuple[str, str]]:
         left, right = map(ord, pair)
         return -pair_counts[pair], order[left], order[right], pair
 
-    # The least entry is the most frequent, greatest pair. Counts that fall are not mended in the
-    # heap: an entry too high comes up too early, is seen to be wrong, and goes back in its place.
-    # Counts that rise (nearly always those of new pairs) get an entry at once.
+    # The least entry is the most frequent, greatest pair. A merge takes from the counts of pairs
+    # that were there, and these are not mended in the heap: an entry that is too high comes up too
+    # early, is seen to be wrong, and goes back in its place.
     heap = [entry(pair) for pair in pair_counts]
     heapq.heapify(heap)
     while len(tokens) < n_tokens and heap:
         count, _, _, pair = heapq.heappop(heap)
-        actual = pair_counts.get(pair, 0)
-        if actual != -count:
-            if 0 < actual < -count:
+        if pair_counts[pair] != -count:
+            if pair_counts[pair]:
                 heapq.heappush(heap, entry(pair))
             continue
 
-        left, right = (tokens[ord(char)] for char in pair)
-        merges.append((left, right))
-        # "ab" + "c" and "a" + "bc" are two merges but one token, else decoding would be one to one
-        # and saving by name would not.
-        if left + right not in ids:
-            ids[left + right] = len(tokens)
-            tokens.append(left + right)
-            order.append(_descending(left + right))
-            if progress:
-                progress(len(tokens) - 256, n_tokens - 256)
-        new = chr(ids[left + right])
+        left, right = pair
+        merges.append((tokens[ord(left)], tokens[ord(right)]))
+        # This token is not there yet: wherever its bytes stand alone, the same merges have been
+        # made, so that no second pair can spell it.
+        new = chr(len(tokens))
+        tokens.append(b"".join(merges[-1]))
+        order.append(_descending(tokens[-1]))
+        if progress:
+            progress(len(merges), n_tokens - 256)
 
         change: dict[tuple[str, str], int] = defaultdict(int)
         for i in where.pop(pair):
-            old_word = spelled[i]
-            new_word = old_word.replace(pair[0] + pair[1], new)
-            if new_word == old_word:  # an earlier merge took the pair away
-                continue
-            spelled[i] = new_word
-            for old_pair in pairwise(old_word):
-                change[old_pair] -= counts[i]
-            for new_pair in pairwise(new_word):
-                change[new_pair] += counts[i]
-                if new in new_pair:
-                    where[new_pair].append(i)
+            parts = spelled[i].split(left + right)  # the pair stands between the parts
+            spelled[i] = new.join(parts)
+            change[pair] -= counts[i] * (len(parts) - 1)
+            for k, (before, after) in enumerate(pairwise(parts)):
+                if before or k:
+                    # Where a part is empty, the neighbour is another (left, right), now new.
+                    change[before[-1:] or right, left] -= counts[i]
+                    change[before[-1:] or new, new] += counts[i]
+                    where[before[-1:] or new, new].add(i)
+                if after:
+                    change[right, after[0]] -= counts[i]
+                    change[new, after[0]] += counts[i]
+                    where[new, after[0]].add(i)
         for changed, difference in change.items():
-            if difference:
-                pair_counts[changed] += difference
-                if difference > 0:
-                    heapq.heappush(heap, entry(changed))
-                elif not pair_counts[changed]:
-                    del pair_counts[changed]
+            pair_counts[changed] += difference
+            if difference > 0:  # a pair with the new token
+                heapq.heappush(heap, entry(changed))
     return tokens, merges
 
 

@@ -59,19 +59,19 @@ def test_nothing_to_merge(function, ids):
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "ab" * 100_000])
 def test_time_does_not_grow_with_the_square(small, text):
-    start = time.perf_counter()
+    start = time.process_time()
     ids = small.encode(text)
     # 0.3 s here; a search for the minimum at each merge would take hours.
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert small.decode(ids) == text
 
 
 def test_a_long_pretoken_of_random_letters(small):
     rng = random.Random(5)
     text = "".join(rng.choice("abcdefgh") for _ in range(200_000))
-    start = time.perf_counter()
+    start = time.process_time()
     ids = small.encode(text)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert small.decode(ids) == text
     # Merges depend on what is near, so the beginning can be checked with the slow definition.
     head = [small._byte_ids[byte] for byte in text[:400].encode()]

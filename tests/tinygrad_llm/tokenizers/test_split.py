@@ -1,13 +1,14 @@
 import itertools
 import random
 import re
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_llm.errors import TokenizerError
-from tinygrad_llm.tokenizers import GPT2_PATTERN, split
+from tinygrad_llm.tokenizers import GPT2_PATTERN, CharTokenizer, split
 from tinygrad_llm.tokenizers.split import Splitter
 
 GPT4_PATTERN = (  # cl100k's, which takes line ends together with what precedes them
@@ -141,6 +142,13 @@ def test_what_the_pattern_leaves_out_is_not_lost(pattern, text):
 def test_bad_patterns(pattern, says):
     with pytest.raises(TokenizerError, match=says):
         Splitter(pattern, [])
+
+
+def test_without_regex_only_bpe_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "regex", None)
+    assert CharTokenizer.train("ab").encode("ba") == [1, 0]
+    with pytest.raises(ImportError, match="pip install regex"):
+        Splitter(GPT2_PATTERN, [])
 
 
 class Counting:
