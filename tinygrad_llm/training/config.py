@@ -12,7 +12,12 @@ from tinygrad_llm.errors import ConfigError
 
 MODELS = ("gpt", "mlp", "rnn", "lstm", "gru", "ngram")
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu")
-SCHEDULES = ("cosine", "linear", "constant", "inverse-sqrt")
+SCHEDULES = ("cosine", "linear", "wsd", "constant", "inverse-sqrt")
+# What a model starts from where it differs from the fields' defaults, which are GPT's.
+DEFAULTS = {
+    "mlp": {"order": 9, "n_embd": 32},
+    **{cell: {"n_layer": 1} for cell in ("rnn", "lstm", "gru")},
+}
 
 
 def _about(text: str, default: Any) -> Any:
@@ -35,11 +40,11 @@ class TrainConfig:
     n_layer: int = _about("blocks (gpt) or recurrent layers", 4)
     n_head: int = _about("attention heads (gpt)", 4)
     n_embd: int = _about("width of the model", 128)
-    n_hidden: int = _about("width of the hidden layer (mlp)", 256)
+    n_hidden: int = _about("width of the hidden layer (mlp, rnn, lstm, gru)", 256)
     activation: str = _about(f"of the mlp: {', '.join(ACTIVATIONS)}", "tanh")
     dropout: float = _about("share of activations dropped in training", 0.0)
     bias: bool = _about("biases in linear layers and layer norms (gpt)", True)
-    order: int = _about("tokens of an n-gram, the predicted one included", 6)
+    order: int = _about("tokens of an n-gram, the predicted one included (ngram, mlp)", 6)
     smoothing: str = _about("of the n-gram: kneser-ney, interpolation, add-k, ...", "kneser-ney")
 
     # The loop
@@ -121,14 +126,17 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "configuration") -> TrainConfig:
-        """Raises ConfigError for a name that is no setting, with the nearest that is one."""
+        """Settings that are not given are the model's defaults.
+
+        Raises ConfigError for a name that is no setting, with the nearest that is one.
+        """
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else f"; settings: {', '.join(known)}"
                 raise ConfigError(f"{source}: {name!r} is no setting of a run{hint}")
-        return cls(**values)
+        return cls(**{**DEFAULTS.get(str(values.get("model")), {}), **values})
 
     @classmethod
     def from_toml(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> TrainConfig:

@@ -99,12 +99,14 @@ def build(config: TrainConfig, vocab_size: int) -> Any:
         )  # fmt: skip
     if config.model == "mlp":
         return models.build(
-            "mlp", vocab_size=vocab_size, n_positions=config.context, n_embd=config.n_embd,
-            n_hidden=config.n_hidden, activation=config.activation, dropout=config.dropout,
+            "mlp", vocab_size=vocab_size, n_positions=config.context, order=config.order,
+            n_embd=config.n_embd, n_hidden=config.n_hidden, activation=config.activation,
+            dropout=config.dropout,
         )  # fmt: skip
     return models.build(
         "rnn", cell=config.model, vocab_size=vocab_size, n_positions=config.context,
-        n_embd=config.n_embd, n_layer=config.n_layer, dropout=config.dropout,
+        n_embd=config.n_embd, n_hidden=config.n_hidden, n_layer=config.n_layer,
+        dropout=config.dropout,
     )  # fmt: skip
 
 
@@ -148,7 +150,8 @@ def _run(
         trainer.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"Stopped at step {trainer.step}, saved. Go on with: tllm train --resume {config.folder}"
+            f"Stopped at step {trainer.step}, saved. "
+            f"Go on with: tllm train --resume {config.folder}"
         ) from None
     except TrainingError as error:
         recorder.log.write(event="error", step=trainer.step, message=str(error))
