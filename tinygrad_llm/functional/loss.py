@@ -61,6 +61,8 @@ def cross_entropy(
     if target.dtype.kind == "f":
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     _check_targets(name, input, target, ignore_index)
+    if weight is not None and weight.requires_grad:
+        raise ValueError(f"{name}: no gradient reaches weight; give weight.detach()")
     return ops.CrossEntropy.apply(
         input,
         target,

@@ -38,7 +38,7 @@ class Attention(Function):
         self.mask, self.mask_shape, self.wide_mask = mask, None, None
         if mask is not None:
             self.mask_shape = mask.shape
-            if mask.ndim > 4:  # its batch axes may broadcast against several of q's
+            if q.ndim > 4 and mask.ndim > 3:  # several batch axes to broadcast against
                 wide = (*q.shape[:-2], *mask.shape[-2:])
                 self.wide_mask = np.broadcast_shapes(mask.shape, wide)
                 self.mask = _four(np.broadcast_to(mask, self.wide_mask))
