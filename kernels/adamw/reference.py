@@ -66,15 +66,16 @@ def grad_norm(grads: Iterable[Array]) -> float:
     """The Euclidean norm of all the elements of all the arrays together.
 
     Blocks are summed in the arrays' precision and added up in double: 40 million squares in float32
-    would lose the last ones. Squares that overflow are taken again in double.
+    would lose the last ones. Squares too large or too small for that are taken again in double.
     """
     total = 0.0
     for grad in grads:
         flat = grad.ravel(order="K")  # a view where possible: the order does not matter
         for part in flat_blocks(flat.size):
             block = flat[part]
-            square = float(np.dot(block, block))
-            if not math.isfinite(square):
+            with np.errstate(all="ignore"):
+                square = float(np.dot(block, block)) if block.itemsize > 2 else math.inf
+            if not 1e-20 < square < math.inf:
                 block = block.astype(np.float64)
                 square = float(np.dot(block, block))
             total += square

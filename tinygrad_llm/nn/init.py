@@ -45,7 +45,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _write(tensor: T, values: Any) -> T:
-    tensor._write(values)
+    tensor.array[...] = values
+    tensor.mark_changed("nn.init")
     return tensor
 
 

@@ -65,13 +65,17 @@ def load(module: Module, given: Mapping[str, Any], strict: bool) -> Incompatible
         problems.append(_listed("of another shape", different))
     if not different:
         problems += _contradictions(own, arrays)
+    fixed = [name for name in arrays if not own[name].array.flags.writeable]
+    if fixed:
+        problems.append(_listed("in read-only memory", fixed))
     if problems:
         raise CheckpointError(
             f"load_state_dict: the state does not fit {type(module).__name__}; nothing was "
             f"changed.\n" + "\n".join(problems)
         )
     for name, array in arrays.items():
-        own[name]._write(array)
+        own[name].array[...] = array
+        own[name].mark_changed("load_state_dict")
     return IncompatibleKeys(missing, unexpected)
 
 

@@ -100,8 +100,7 @@ class Optimizer:
                     )
                 self._update(p, p.grad.array, self.state[p], group)
                 # A graph that still needs the old values must find out.
-                p.version[0] += 1
-                p.version[1] = p.array
+                p.mark_changed(f"{type(self).__name__}.step")
         return loss
 
     def _spare_like(self, array: Array) -> Array:

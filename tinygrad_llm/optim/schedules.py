@@ -127,8 +127,8 @@ def _check(step: int, warmup_steps: int) -> None:
 
 
 def _progress(step: int, start: int, end: int) -> float:
-    """From 0 at start to 1 at end, and 1 from there on."""
-    return min(1.0, (step - start) / (end - start)) if end > start else 1.0
+    """0 up to start, 1 from end on, and a line between."""
+    return min(1.0, max(0.0, (step - start) / (end - start))) if end > start else 1.0
 
 
 SCHEDULES: dict[str, Callable[..., float]] = {
