@@ -75,4 +75,12 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """x1 . x2 / (max(||x1||, eps) max(||x2||, eps)) along dim; the shapes are broadcast."""
     check_floating("cosine_similarity", "x1", x1)
     check_like("cosine_similarity", "x2", x2, x1)
+    try:
+        shape = np.broadcast_shapes(x1.shape, x2.shape)
+    except ValueError:
+        raise ValueError(
+            f"cosine_similarity: x1 {x1.shape} and x2 {x2.shape} cannot be broadcast together"
+        ) from None
+    ops.as_dim("cosine_similarity", dim, shape)
+    x1, x2 = x1.expand(shape), x2.expand(shape)
     return (normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps)).sum(dim)
