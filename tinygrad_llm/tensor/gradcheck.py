@@ -7,6 +7,8 @@ entry by entry would take two for each (HIPS autograd's check_grads does the sam
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +33,9 @@ def gradcheck(
 ) -> bool:
     """Check d function / d input for every input that requires a gradient; True, or an error.
 
-    function: takes the inputs, returns a tensor or a tuple of them. inputs: float64 tensors (others
-    are passed on as they are). The error names the argument and gives both numbers.
+    function: takes the inputs, returns a tensor or a tuple of them, the same every time. inputs:
+    float64 tensors (others are passed on as they are), away from kinks such as relu's at 0. The
+    error names the argument and gives both numbers.
     """
     given = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
@@ -45,6 +48,9 @@ def gradcheck(
             )
     rng = np.random.default_rng(seed)
     outputs = _floating(function(*given))
+    for out in outputs:
+        if out.dtype != np.float64:
+            raise TypeError(f"gradcheck: the output is {out.dtype}; its rounding hides the slope")
     weights = [rng.standard_normal(out.shape) for out in outputs]
     gradients = _gradients(outputs, weights, given, checked)
 
@@ -55,7 +61,8 @@ def gradcheck(
             values[i] = Tensor(array, requires_grad=False)
         with no_grad():
             results = _floating(function(*values))
-        return sum(float((w * r.array).sum()) for w, r in zip(weights, results, strict=True))
+        terms = [float((w * r.array).sum()) for w, r in zip(weights, results, strict=True)]
+        return math.fsum(terms)
 
     start = [given[i].array.copy() for i in checked]
     for position, i in enumerate(checked):
@@ -68,11 +75,19 @@ def gradcheck(
             analytic = float((gradients[position] * v).sum())
             if not abs(numeric - analytic) <= atol + rtol * max(abs(numeric), abs(analytic)):
                 raise GradcheckError(
-                    f"gradcheck: argument {i} of shape {given[i].shape}: backward gives a slope of "
-                    f"{analytic:.9g}, the finite difference {numeric:.9g} (ratio "
+                    f"gradcheck: argument {_name(function, i)} of shape {given[i].shape}: backward "
+                    f"gives a slope of {analytic:.9g}, the finite difference {numeric:.9g} (ratio "
                     f"{analytic / numeric if numeric else float('nan'):.6g})"
                 )
     return True
+
+
+def _name(function: Callable[..., Any], i: int) -> str:
+    """The name of argument number i, as far as Python knows it."""
+    try:
+        return repr(list(inspect.signature(function).parameters)[i])
+    except (ValueError, TypeError, IndexError):
+        return str(i)
 
 
 def _floating(outputs: Any) -> list[Tensor]:
@@ -90,7 +105,7 @@ def _gradients(
     for out, w in zip(outputs, weights, strict=True):
         term = (out * Tensor(w)).sum()
         total = term if total is None else total + term
-    if total.requires_grad:
+    if total is not None and total.requires_grad:
         total.backward()
     gradients = []
     for i, before in zip(checked, saved, strict=True):
