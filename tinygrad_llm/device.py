@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm import memory
+
+memory.keep_freed()
+
 # Order of preference; a spelling that lacks a function, or cannot be imported, passes it on.
 _ORDER = {
     "auto": ("cpu", "reference"),
