@@ -57,7 +57,7 @@ def run(kernels, q, k, v, *settings):
     return kernels.attention_forward(q, k, v, *settings)[0]
 
 
-@pytest.fixture(params=[1 << 18, 300], ids=["whole", "tiles"])
+@pytest.fixture(params=[1 << 17, 300], ids=["whole", "tiles"])
 def tile(request, monkeypatch):
     """The reference works in tiles: once as it is, once with many small ones."""
     module = sys.modules["tinygrad_llm.kernels.attention.reference"]
