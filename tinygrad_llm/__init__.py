@@ -1,6 +1,13 @@
 """A language-model engine to read from the first line to the last: NumPy, by hand, and fast."""
 
-from tinygrad_llm.autograd import Function, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinygrad_llm.autograd import (
+    Function,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tinygrad_llm.device import use_kernels
 from tinygrad_llm.dtypes import (
     bool,
@@ -22,6 +29,7 @@ from tinygrad_llm.dtypes import (
 from tinygrad_llm.rng import manual_seed
 from tinygrad_llm.tensor import *  # noqa: F403
 from tinygrad_llm.tensor import __all__ as _tensor_names
+from tinygrad_llm.tensor.functions import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -35,6 +43,7 @@ __all__ = [
     "float32",
     "float64",
     "half",
+    "inference_mode",
     "int",
     "int8",
     "int16",

@@ -35,7 +35,9 @@ class Attention(Function):
     ) -> Array:
         self.shapes = q.shape, k.shape, v.shape
         self.q, self.k, self.v = _four(q), _four(k), _four(v)
-        self.mask, self.mask_shape, self.wide_mask = mask, None, None
+        self.mask = mask
+        self.wide_mask: tuple[int, ...] | None = None
+        self.mask_shape: tuple[int, ...] = ()
         if mask is not None:
             self.mask_shape = mask.shape
             if q.ndim > 4 and mask.ndim > 3:  # several batch axes to broadcast against

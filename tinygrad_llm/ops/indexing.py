@@ -34,8 +34,10 @@ class Index(NamedTuple):
         view = self.view(x)
         if self.advanced is None:
             view += value
-        elif any(part.dtype.kind == "b" for part in self.advanced if hasattr(part, "dtype")):
-            view[self.advanced] += value  # a mask names every element at most once
+            return
+        arrays = [part for part in self.advanced if isinstance(part, np.ndarray)]
+        if len(arrays) == 1 and arrays[0].dtype.kind == "b":
+            view[self.advanced] += value  # a mask alone names every element at most once
         else:
             np.add.at(view, self.advanced, value)
 

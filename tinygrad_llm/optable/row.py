@@ -54,6 +54,7 @@ class T:
             return np.asarray((rng.permutation(n) % 2 == 0).reshape(shape))
         if self.kind == "integer":
             return np.asarray(rng.integers(1, 5, shape) * rng.choice([-1, 1], shape))
+        values: Any
         if self.kind == "positive":
             values = rng.uniform(0.5, 2.0, shape)
         elif self.kind == "apart":

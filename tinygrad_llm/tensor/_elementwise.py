@@ -121,7 +121,8 @@ class Elementwise(Operators):
         return ops.Rsqrt.apply(self._floating())
 
     def square(self) -> Tensor:
-        return self * self
+        x: Any = self.long() if self.array.dtype.kind == "b" else self  # type: ignore[attr-defined]
+        return x * x
 
     def reciprocal(self) -> Tensor:
         return 1.0 / self  # type: ignore[return-value]

@@ -170,7 +170,6 @@ NO_OPERATION = {
     "clamp_", "masked_fill_", "copy_", "fill_", "zero_",
 }
 # fmt: on
-)
 
 
 def test_every_public_function_and_method_has_a_row():
