@@ -10,7 +10,10 @@ He et al., "Delving deep into rectifiers", 2015; Saxe et al., "Exact solutions .
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +23,30 @@ from tinygrad_llm.autograd import Array
 from tinygrad_llm.tensor import Tensor
 
 T = TypeVar("T", bound=Tensor)
+
+
+class _Mode(threading.local):
+    """Per thread: whether random values are drawn."""
+
+    random = True
+
+
+_mode = _Mode()
+
+
+@contextlib.contextmanager
+def skip_init() -> Iterator[None]:
+    """Within the block, draw no random initial values: weights of new layers stay 0.
+
+    For a model that is about to be loaded, or that has initial values of its own: drawing 124
+    million numbers takes seconds.
+    """
+    previous, _mode.random = _mode.random, False
+    try:
+        yield
+    finally:
+        _mode.random = previous
+
 
 _GAINS = {
     **dict.fromkeys(("linear", "identity", "sigmoid"), 1.0),
@@ -50,6 +77,10 @@ def _write(tensor: T, values: Any) -> T:
     return tensor
 
 
+def _draw(tensor: T, values: Callable[[], Any]) -> T:
+    return _write(tensor, values()) if _mode.random else tensor
+
+
 def _draw_dtype(tensor: Tensor) -> Any:
     """float64 for float64, float32 for all below: half the time and memory."""
     return np.float64 if tensor.dtype == np.float64 else np.float32
@@ -63,20 +94,29 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
     """Uniform in [a, b)."""
     if not a <= b:
         raise ValueError(f"uniform_: a={a} is greater than b={b}")
-    values = rng.state.generator.random(tensor.shape, dtype=_draw_dtype(tensor))
-    values *= b - a
-    values += a
-    return _write(tensor, values)
+
+    def values() -> Array:
+        drawn = rng.state.generator.random(tensor.shape, dtype=_draw_dtype(tensor))
+        drawn *= b - a
+        drawn += a
+        return drawn
+
+    return _draw(tensor, values)
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
     """Normal with that mean and standard deviation."""
     if not std >= 0:
         raise ValueError(f"normal_: std={std} is negative")
-    values = _normal(tensor)
-    values *= std
-    values += mean
-    return _write(tensor, values)
+
+    def values() -> Array:
+        drawn = _normal(tensor)
+        drawn *= std
+        if mean:
+            drawn += mean
+        return drawn
+
+    return _draw(tensor, values)
 
 
 def trunc_normal_(
@@ -91,12 +131,16 @@ def trunc_normal_(
             f"trunc_normal_: [a, b] = [{a}, {b}] lies more than two standard deviations from "
             f"mean={mean} (std={std}), or is empty"
         )
-    values = _normal(tensor) * std + mean
-    outside = (values < a) | (values > b)
-    while outside.any():
-        values[outside] = rng.state.generator.standard_normal(int(outside.sum())) * std + mean
-        outside = (values < a) | (values > b)
-    return _write(tensor, values)
+
+    def values() -> Array:
+        drawn = _normal(tensor) * std + mean
+        outside = (drawn < a) | (drawn > b)
+        while outside.any():
+            drawn[outside] = rng.state.generator.standard_normal(int(outside.sum())) * std + mean
+            outside = (drawn < a) | (drawn > b)
+        return drawn
+
+    return _draw(tensor, values)
 
 
 def constant_(tensor: T, val: float) -> T:
@@ -165,8 +209,12 @@ def orthogonal_(tensor: T, gain: float = 1.0) -> T:
     _fans("orthogonal_", tensor)
     rows = tensor.shape[0]
     columns = math.prod(tensor.shape[1:])
-    matrix = rng.state.generator.standard_normal((max(rows, columns), min(rows, columns)))
-    q, r = np.linalg.qr(matrix)
-    q *= np.sign(np.diagonal(r))  # makes the factorisation unique, and q uniform (Mezzadri, 2007)
-    q = q.T if rows < columns else q
-    return _write(tensor, gain * q.reshape(tensor.shape))
+
+    def values() -> Array:
+        matrix = rng.state.generator.standard_normal((max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(matrix)
+        q *= np.sign(np.diagonal(r))  # makes q uniform over all rotations (Mezzadri, 2007)
+        q = q.T if rows < columns else q
+        return gain * q.reshape(tensor.shape)
+
+    return _draw(tensor, values)

@@ -9,7 +9,7 @@ import tinygrad_llm.functional as F
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.walk import Parameter
-from tinygrad_llm.tensor import Tensor, empty
+from tinygrad_llm.tensor import Tensor, zeros
 
 
 def _as_shape(name: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -40,8 +40,8 @@ class LayerNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         shape = self.normalized_shape
-        self.weight = Parameter(empty(shape, dtype=dtype)) if elementwise_affine else None
-        self.bias = Parameter(empty(shape, dtype=dtype)) if elementwise_affine and bias else None
+        self.weight = Parameter(zeros(shape, dtype=dtype)) if elementwise_affine else None
+        self.bias = Parameter(zeros(shape, dtype=dtype)) if elementwise_affine and bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -75,7 +75,7 @@ class RMSNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         shape = self.normalized_shape
-        self.weight = Parameter(empty(shape, dtype=dtype)) if elementwise_affine else None
+        self.weight = Parameter(zeros(shape, dtype=dtype)) if elementwise_affine else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

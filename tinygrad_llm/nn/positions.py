@@ -11,7 +11,7 @@ from tinygrad_llm.autograd import Array, Variable
 from tinygrad_llm.nn import init
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.nn.walk import Parameter
-from tinygrad_llm.tensor import Tensor, empty
+from tinygrad_llm.tensor import Tensor, zeros
 
 
 def _positions(name: str, x: Tensor, position_ids: Any) -> Array:
@@ -35,7 +35,7 @@ class LearnedPositions(Module):
 
     def __init__(self, num_positions: int, dim: int, dtype: Any = None):
         self.num_positions = num_positions
-        self.weight = Parameter(empty(num_positions, dim, dtype=dtype))
+        self.weight = Parameter(zeros(num_positions, dim, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

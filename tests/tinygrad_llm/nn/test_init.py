@@ -147,6 +147,25 @@ def test_layers_are_repeatable():
     )
 
 
+def test_nothing_is_drawn_within_skip_init():
+    tg.manual_seed(1)
+    before = tg.rng.state.state_dict()
+    with init.skip_init():
+        block = nn.TransformerBlock(8, 2)
+        init.orthogonal_(init.trunc_normal_(block.feed_forward.linear1.weight))
+        with init.skip_init():
+            pass
+        embedding = nn.Embedding(3, 2)
+    assert tg.rng.state.state_dict() == before
+    assert not embedding.weight.array.any()
+    assert not any(p.array.any() for n, p in block.named_parameters() if "norm" not in n)
+    assert (block.norm1.weight.array == 1).all()  # constants are set
+    assert nn.Linear(2, 3).weight.array.all()
+    with pytest.raises(ZeroDivisionError), init.skip_init():
+        1 / 0
+    assert nn.Linear(2, 3).weight.array.all()
+
+
 def test_empty_tensors():
     for function in (init.normal_, init.uniform_, init.kaiming_normal_, init.xavier_uniform_):
         assert function(weight(0, 3)).shape == (0, 3)
