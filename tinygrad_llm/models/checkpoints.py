@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm import nn
 from tinygrad_llm.errors import CheckpointError, ConfigError
 from tinygrad_llm.files import write_json
 from tinygrad_llm.models.base import LanguageModel
@@ -106,7 +107,8 @@ def load_model(cls: type[Any], folder: str | os.PathLike[str]) -> Any:
         raise CheckpointError(f"{path}: {error}") from error
     _check_same_save(path, config, files.read_metadata(folder))
     tensors = cls.from_checkpoint(files.read_tensors(folder))
-    model = cls(config)
+    with nn.init.skip_init():  # every weight is about to be overwritten
+        model = cls(config)
     try:
         model.load_state_dict(tensors)
     except CheckpointError as error:
