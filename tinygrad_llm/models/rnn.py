@@ -36,7 +36,7 @@ class RNNConfig(ModelConfig):
     n_embd: int = 128
     n_hidden: int = 256
     n_layer: int = 1
-    cell: str = "lstm"  # "rnn", "lstm" or "gru"
+    cell: str = "rnn"  # "rnn" (Elman's), "lstm" or "gru"
     dropout: float = 0.0  # of the embeddings, between layers, and of the last states
     tie_word_embeddings: bool = False  # one matrix to read and to write; needs n_embd == n_hidden
     n_positions: int | None = None  # the window it is trained on; longer texts are no problem
