@@ -8,6 +8,7 @@ best spelling that exists for x's device; `use_kernels("numpy")` or TINYGRAD_LLM
 import contextlib
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ _ORDER = {
 }
 _found: dict[tuple[str, str, str], Callable[..., Any]] = {}
 _replaced: dict[str, Callable[..., Any]] = {}
+_noticed: set[str] = set()
 
 
 def _checked_spelling(spelling: str) -> str:
@@ -55,13 +57,30 @@ def _find(operation: str, function: str) -> Callable[..., Any]:
         name = f"tinygrad_llm.kernels.{operation}.{spelling}"
         try:
             found = getattr(importlib.import_module(name), function, None)
-        except ModuleNotFoundError as error:
-            if error.name not in (name, "numba"):
+        except (ImportError, OSError) as error:
+            culprit = getattr(error, "name", None) or ""
+            if culprit == name:
+                continue  # this operation has no such spelling
+            if spelling == "reference" or culprit.startswith("tinygrad_llm"):
                 raise
+            _notice(spelling, error)
             continue
         if found is not None:
             return found
     raise LookupError(f"no spelling of {operation}.{function} in {_ORDER[_spelling]}")
+
+
+def _notice(spelling: str, error: Exception) -> None:
+    """Say once that a spelling cannot be used, and what would help."""
+    if spelling not in _noticed:
+        _noticed.add(spelling)
+        remedy = "pip install -U numba" if spelling == "cpu" else "see `tllm doctor`"
+        warnings.warn(
+            f"the {spelling} kernels cannot be used ({error}); NumPy's formulas are, which are "
+            f"slower. Remedy: {remedy}. TINYGRAD_LLM_KERNELS=numpy silences this notice.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 @contextlib.contextmanager

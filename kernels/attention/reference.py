@@ -81,7 +81,7 @@ def _kept(shape: tuple[int, ...], tile: tuple[slice, ...], p: float, key: tuple[
     return random_bits(position, key) >= np.uint32(threshold(p))
 
 
-def _wide(*arrays: Array | None) -> list[Array | None]:
+def _wide(*arrays: Array | None) -> Any:
     """float16 arrays as float32."""
     return [a.astype(np.float32) if a is not None and a.dtype == np.float16 else a for a in arrays]
 
@@ -119,9 +119,9 @@ def attention_forward(
     zeroes elements of p; its mask is a function of (seed, stream, position), see dropout/bits.py.
     """
     if q.dtype == np.float16:
-        wide, logsumexp = attention_forward(
-            *_wide(q, k, v, mask), causal, offset, scale, dropout_p, seed, stream
-        )
+        q, k, v, mask = _wide(q, k, v, mask)
+        settings = causal, offset, scale, dropout_p, seed, stream
+        wide, logsumexp = attention_forward(q, k, v, mask, *settings)
         return wide.astype(np.float16), logsumexp
     q, k, v, mask, shape = _prepared(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
@@ -176,10 +176,9 @@ def attention_backward(
     sum(dout * out), which needs no row of p (and holds under dropout).
     """
     if q.dtype == np.float16:
-        arrays = _wide(dout, q, k, v, out, logsumexp, mask)
-        wide = attention_backward(
-            *arrays, causal, offset, scale, dropout_p, seed, stream, needs_dmask
-        )
+        dout, q, k, v, out, mask = _wide(dout, q, k, v, out, mask)
+        settings = causal, offset, scale, dropout_p, seed, stream
+        wide = attention_backward(dout, q, k, v, out, logsumexp, mask, *settings, needs_dmask)
         return tuple(a if a is None else a.astype(np.float16) for a in wide)  # type: ignore[return-value]
     dmask = np.zeros(_four(mask.shape), q.dtype) if needs_dmask else None  # type: ignore[union-attr]
     mask_shape = None if mask is None else mask.shape

@@ -16,7 +16,7 @@ BOTH = (True, True)
 ALL = (True, True, True)
 
 
-def _wide(*arrays: Array | None) -> list[Array | None]:
+def _wide(*arrays: Array | None) -> Any:
     """float16 arrays as float32."""
     return [a if a is None else a.astype(np.float32, copy=False) for a in arrays]
 
@@ -29,7 +29,8 @@ def layer_norm_forward(
     x: (..., C), weight and bias: (C,) or None -> out: (..., C), mean and rstd: (...).
     """
     if x.dtype == np.float16:
-        wide, mean, rstd = layer_norm_forward(*_wide(x, weight, bias), eps)
+        x, weight, bias = _wide(x, weight, bias)
+        wide, mean, rstd = layer_norm_forward(x, weight, bias, eps)
         return wide.astype(np.float16), mean, rstd
     out = np.empty(x.shape, x.dtype)  # (..., C)
     mean = np.empty(x.shape[:-1], x.dtype)  # (...)
@@ -70,7 +71,8 @@ def layer_norm_backward(
     them: dx = rstd * (g - mean(g) - y * mean(g * y)). needs: which of the three to compute.
     """
     if x.dtype == np.float16:
-        wide = layer_norm_backward(*_wide(dout, x, weight, mean, rstd), needs)  # type: ignore[arg-type]
+        dout, x, weight = _wide(dout, x, weight)
+        wide = layer_norm_backward(dout, x, weight, mean, rstd, needs)
         return tuple(a if a is None else a.astype(np.float16) for a in wide)  # type: ignore[return-value]
     columns = x.shape[-1]
     dx = np.empty(x.shape, x.dtype) if needs[0] else None  # (..., C)
@@ -111,7 +113,8 @@ def rms_norm_forward(
     x: (..., C), weight: (C,) or None -> out: (..., C), rstd: (...).
     """
     if x.dtype == np.float16:
-        wide, rstd = rms_norm_forward(*_wide(x, weight), eps)
+        x, weight = _wide(x, weight)
+        wide, rstd = rms_norm_forward(x, weight, eps)
         return wide.astype(np.float16), rstd
     out = np.empty(x.shape, x.dtype)  # (..., C)
     rstd = np.empty(x.shape[:-1], x.dtype)  # (...)
@@ -137,7 +140,8 @@ def rms_norm_backward(
     With y = x * rstd and g = dout * weight: dx = rstd * (g - y * mean(g * y)).
     """
     if x.dtype == np.float16:
-        wide = rms_norm_backward(*_wide(dout, x, weight, rstd), needs)  # type: ignore[arg-type]
+        dout, x, weight = _wide(dout, x, weight)
+        wide = rms_norm_backward(dout, x, weight, rstd, needs)
         return tuple(a if a is None else a.astype(np.float16) for a in wide)  # type: ignore[return-value]
     dx = np.empty(x.shape, x.dtype) if needs[0] else None  # (..., C)
     dweight = np.zeros(x.shape[-1], x.dtype) if needs[1] else None  # (C,)

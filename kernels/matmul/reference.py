@@ -26,7 +26,7 @@ def _count(shape: tuple[int, ...]) -> int:
 def _product(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     """a: (M, K), b: (K, N) -> (M, N), stored under `shape`."""
     out = np.empty(shape, a.dtype)
-    if a.dtype == np.float16:  # BLAS has no float16, and sums of float16 lose all accuracy
+    if a.dtype == np.float16:  # BLAS has no float16, and without BLAS products are slow
         out[...] = (a.astype(np.float32) @ b.astype(np.float32)).reshape(shape)
     else:
         np.matmul(a, b, out=out.reshape(a.shape[0], b.shape[1]))
