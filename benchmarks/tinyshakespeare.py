@@ -17,8 +17,7 @@ from machine import machine_card
 
 from tinygrad_llm import data, rng, tokenizers
 from tinygrad_llm.files import write_json
-from tinygrad_llm.training import TrainConfig, Trainer
-from tinygrad_llm.training.evaluate import evaluate
+from tinygrad_llm.training import TrainConfig, Trainer, evaluate
 from tinygrad_llm.training.run import build
 
 CONFIG = TrainConfig(

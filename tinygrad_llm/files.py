@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,30 +54,65 @@ def replace_folder(new: str | os.PathLike[str], folder: str | os.PathLike[str]) 
     """Put the complete folder `new` in the place of `folder`.
 
     No system can exchange two folders in one step everywhere, so there are two renames. After a
-    kill between them `recover_folder` finds both folders and finishes the work.
+    kill between them `complete_folder` says which to read, and `recover_folder` finishes the work.
+    """
+    new, folder = Path(new), Path(folder)
+    old = _set_aside(folder)
+    _sync_names(new)  # its files must be there before the old folder may go
+    if folder.exists():
+        remove_folder(old)
+        os.rename(folder, old)
+    os.rename(new, folder)
+    _sync_names(folder.parent)
+    remove_folder(old)
+
+
+def complete_folder(folder: str | os.PathLike[str], new: str | os.PathLike[str]) -> Path | None:
+    """Where the newest complete state of `folder` is, after any `replace_folder(new, folder)`.
+
+    The old folder is only set aside once the new one is complete, so both can be trusted when
+    `folder` is missing; a lone `new` was still being written. None if there is nothing.
     """
     new, folder = Path(new), Path(folder)
     old = _set_aside(folder)
     if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(folder, old)
-    os.rename(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+        return folder
+    if not old.exists():
+        return None
+    return new if new.exists() else old
 
 
 def recover_folder(folder: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
-    """Finish or undo a `replace_folder(new, folder)` that was killed; else change nothing.
-
-    The old folder is only set aside once the new one is complete, so both can be trusted when
-    `folder` is missing; a lone `new` was still being written and is removed.
-    """
+    """Finish or undo a `replace_folder(new, folder)` that was killed; else change nothing."""
     new, folder = Path(new), Path(folder)
-    old = _set_aside(folder)
-    if not folder.exists() and old.exists():
-        os.rename(new if new.exists() else old, folder)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(new, ignore_errors=True)
+    complete = complete_folder(folder, new)
+    if complete is not None and complete != folder:
+        os.rename(complete, folder)
+    remove_folder(_set_aside(folder))
+    remove_folder(new)
+
+
+def remove_folder(folder: str | os.PathLike[str]) -> None:
+    """Delete a folder; a kill on the way leaves it whole, or under a name that nobody reads."""
+    folder = Path(folder)
+    doomed = folder.with_name(f".{folder.name.lstrip('.')}.doomed")
+    shutil.rmtree(doomed, ignore_errors=True)  # of a kill before
+    if folder.exists():
+        os.rename(folder, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _set_aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
+
+
+def _sync_names(folder: Path) -> None:
+    """Make sure that a folder's entries survive a power cut, where the system can be asked to."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems know no such thing
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

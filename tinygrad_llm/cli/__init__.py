@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alone; 130 for Ctrl-C; 70 for a bug of ours, with the place of the traceback.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = tllm.main(arguments, prog_name="tllm", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be caught
@@ -73,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USER_ERROR if _is_users(error) else BUG
 
 
+def _show_warning(message: Warning | str, *where: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
 def _is_users(error: Exception) -> bool:
     """Whether it is the user who can mend it: an input, the disk, memory, a missing package."""
     if isinstance(error, ModuleNotFoundError):
@@ -81,7 +92,12 @@ def _is_users(error: Exception) -> bool:
 
 
 def _explained(error: Exception) -> str:
-    """One line on what went wrong and what to do."""
+    """One line on what went wrong and what to do; more only if notes were added on the way."""
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    return _reason(error) + notes
+
+
+def _reason(error: Exception) -> str:
     match error:
         case UserError():
             return str(error)

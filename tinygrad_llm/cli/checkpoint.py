@@ -1,28 +1,66 @@
 """From what a user names to a model with its tokenizer: shared by the commands that read one."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm.errors import CheckpointError
 
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
 
 def checkpoint_folder(path: Path) -> Path:
     """A checkpoint folder, or the best (else the last) one of a run folder."""
-    if (path / "model.safetensors").exists() or (path / "model.safetensors.index.json").exists():
+    from tinygrad_llm.training import checkpoints
+
+    if _is_checkpoint(path):
         return path
-    for name in ("best", "last"):
-        if (path / name / "model.safetensors").exists():
-            return path / name
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such folder")
-    raise CheckpointError(f"{path} holds neither a checkpoint nor a run with one")
+    for name in (checkpoints.BEST, checkpoints.LAST):
+        folder = checkpoints.complete(path, name)
+        if folder is not None and _is_checkpoint(folder):
+            return folder
+    raise CheckpointError(f"{path} holds neither a checkpoint nor a run with one{_inside(path)}")
 
 
 def load(path: Path) -> tuple[Any, Any, Path]:
     """(model, tokenizer, folder)."""
-    from tinygrad_llm import models, tokenizers
+    from tinygrad_llm.training import checkpoints
 
     folder = checkpoint_folder(path)
-    model, tokenizer = models.load(folder), tokenizers.load(folder)
-    models.check_vocabulary(model, tokenizer)
+    model, tokenizer = checkpoints.load_model(folder)
     return model, tokenizer, folder
+
+
+def run_settings(folder: Path) -> dict[str, Any]:
+    """The settings of the run that a checkpoint belongs to; nothing if there is none."""
+    from tinygrad_llm.training import checkpoints
+
+    config = folder.parent / "config.json"
+    values = checkpoints.read_json(config) if config.is_file() else {}
+    return values if {"data", "validation", "model"} <= values.keys() else {}
+
+
+def suggest_generate(folder: Path, tokenizer: Any, options: str = "") -> str:
+    """A command that works as it stands: not every text has the characters of a prompt."""
+    from tinygrad_llm.errors import TokenizerError
+
+    prompt = "The "
+    try:
+        tokenizer.encode(prompt)
+    except TokenizerError:
+        return f"tllm generate {shlex.quote(str(folder))}{options}"
+    return f'tllm generate {shlex.quote(str(folder))} --prompt "{prompt}"{options}'
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _WEIGHTS)
+
+
+def _inside(path: Path) -> str:
+    """The runs in a folder of runs, which is easily named instead."""
+    if not path.is_dir():
+        return ", it is a file"
+    runs = sorted(config.parent.name for config in path.glob("*/config.json"))
+    return f"; did you mean {' or '.join(str(path / name) for name in runs[:3])}?" if runs else ""

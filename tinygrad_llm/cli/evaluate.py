@@ -1,55 +1,66 @@
 """`tllm eval`: how well does a model predict a text?"""
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from tinygrad_llm.cli.options import part_option
 
 
 @click.command("eval")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--data", "source", help="A corpus, file or folder [that of the run].")
 @click.option(
-    "--validation", default=0.1, show_default=True, help="Share of its end to measure on."
+    "--validation", type=float, help="Share of its end to measure on [that of the run, or 0.1]."
 )
-@click.option("--context", type=int, help="Tokens the model sees at once [all it can].")
-@click.option("--tokens", default=0, help="Stop after about so many; 0 for all.")
+@click.option("--context", type=click.IntRange(min=1), help="Tokens seen at once [all it can].")
+@click.option("--tokens", type=click.IntRange(min=0), default=0,
+              help="Stop after about so many [0: all].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@part_option
 def command(
     checkpoint: Path,
     source: str | None,
-    validation: float,
+    validation: float | None,
     context: int | None,
     tokens: int,
     as_json: bool,
+    parts: tuple[str, ...],
 ) -> None:
-    """Loss, perplexity and bits per character of the model in CHECKPOINT on held-out text."""
+    """Loss, perplexity and bits per character of a model on held-out text.
+
+    CHECKPOINT is a checkpoint folder, or a run folder, whose best checkpoint is taken. Models with
+    different tokenizers can be compared in bits per character, on the same text.
+    """
     import json
     from dataclasses import asdict
 
     from tinygrad_llm import data
-    from tinygrad_llm.cli.checkpoint import load
+    from tinygrad_llm.cli.checkpoint import load, run_settings
     from tinygrad_llm.errors import ConfigError
     from tinygrad_llm.training import evaluate
+    from tinygrad_llm.training.own_parts import own_parts
 
-    model, tokenizer, folder = load(checkpoint)
+    with own_parts(parts):
+        model, tokenizer, folder = load(checkpoint)
+    settings = run_settings(folder)
+    source = source or settings.get("data", "default")
+    validation = settings.get("validation", 0.1) if validation is None else validation
     if not 0 < validation < 1:
         raise ConfigError(
-            f"--validation={validation} is not accepted; use more than 0, less than 1"
+            f"--validation={validation} is not accepted; use more than 0 and less than 1"
         )
-    source = source or _trained_on(folder)
-    longest = getattr(model.config, "n_positions", 0) if not isinstance(model.config, dict) else 0
-    if context is not None and context < 1:
-        raise ConfigError(f"--context={context} is not accepted; use at least 1")
-    if context and longest and context > longest:
-        raise ConfigError(f"--context={context} is more than the {longest} positions of the model")
     corpus = data.prepare(source, tokenizer, validation)
-    result = evaluate(model, corpus, context or longest or 64, limit=tokens)
+    with own_parts(parts):
+        result = evaluate(model, corpus, _context(model, context, settings), limit=tokens)
     if as_json:
-        click.echo(json.dumps({"checkpoint": str(folder), "data": source, **asdict(result)}))
+        values = {"checkpoint": str(folder), "data": str(source), "validation": validation}
+        click.echo(json.dumps({**values, **asdict(result)}))
         return
     rows = [
         ("checkpoint", folder),
-        ("data", f"{source}, the last {validation:.0%}"),
+        ("data", f"{source}, the last {validation:.4g} of it"),
         ("tokens", f"{result.tokens:,} for {result.characters:,.0f} characters"),
         ("loss", f"{result.loss:.4f} nats per token"),
         ("perplexity", f"{result.perplexity:,.2f}"),
@@ -60,11 +71,13 @@ def command(
         click.echo(f"{name:{width}}  {value}")
 
 
-def _trained_on(folder: Path) -> str:
-    """The text that the run around a checkpoint was trained on, else the default corpus."""
-    import json
+def _context(model: Any, asked: int | None, settings: dict[str, Any]) -> int:
+    """How many tokens a window has: what was asked for, else what the model was trained with."""
+    from tinygrad_llm.errors import ConfigError
 
-    config = folder.parent / "config.json"
-    if config.is_file():
-        return json.loads(config.read_text(encoding="utf-8")).get("data", "default")
-    return "default"
+    trained_with = getattr(model.config, "n_positions", None)
+    # Where the field is free, the model works on longer texts than it was trained on.
+    limited = trained_with is not None and "n_positions" not in model.config.free
+    if asked and limited and asked > trained_with:
+        raise ConfigError(f"--context={asked} is more than the model's {trained_with} positions")
+    return asked or trained_with or settings.get("context", 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -68,6 +69,10 @@ class TrainConfig:
     checkpoint_interval: int = _about("steps between checkpoints; 0 for only the last", 250)
     log_interval: int = _about("steps between lines of log.jsonl", 10)
     out: str = _about("folder of the run (default: runs/DATA-MODEL)", "")
+    parts: list[str] = field(
+        default_factory=list,
+        metadata={"help": "your own parts, NAME=FILE:OBJECT, such as softmax=mine.py:softmax"},
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -81,9 +86,9 @@ class TrainConfig:
             "beta1": 0.0, "beta2": 0.0, "validation": 0.0,
         }  # fmt: skip
         for name, lowest in at_least.items():
-            # `not >=` also refuses nan
-            if not getattr(self, name) >= lowest:
-                self._refuse(name, f"at least {lowest}")
+            value = getattr(self, name)
+            if not (value >= lowest and math.isfinite(value)):
+                self._refuse(name, f"at least {lowest:g}, and finite")
         for name in ("dropout", "beta1", "beta2", "validation"):
             if not getattr(self, name) < 1:
                 self._refuse(name, "less than 1")
@@ -92,15 +97,24 @@ class TrainConfig:
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 self._refuse(name, "one of " + ", ".join(known))
+        if self.seed >= 2**64:
+            self._refuse("seed", "less than 2**64")
         if self.model == "gpt" and self.n_embd % self.n_head:
             self._refuse("n_embd", f"a multiple of n_head={self.n_head}")
+        if self.model == "mlp" and self.order < 2:
+            self._refuse("order", "at least 2: one token to look at, one to predict")
         if not self.validation > 0:
             self._refuse("validation", "more than 0: something must be held out to measure on")
+        if self.schedule != "constant" and self.min_learning_rate > self.learning_rate:
+            self._refuse("min_learning_rate", f"at most learning_rate={self.learning_rate:g}")
 
     def _check_type(self, name: str, wanted: Any) -> None:
         value = getattr(self, name)
         if wanted == "float" and type(value) is int:
             setattr(self, name, float(value))
+        elif wanted == "list[str]":
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                self._refuse(name, "a list of texts")
         elif type(value).__name__ != wanted:
             self._refuse(name, f"of type {wanted}")
 
@@ -110,7 +124,12 @@ class TrainConfig:
     @property
     def folder(self) -> Path:
         """Where the run is kept."""
-        return Path(self.out or f"runs/{Path(self.data).stem or 'text'}-{self.model}")
+        return Path(self.out or f"runs/{Path(self.data).resolve().stem or 'text'}-{self.model}")
+
+    @property
+    def data_name(self) -> str:
+        """The corpus's name, or the last part of the path."""
+        return Path(self.data).name or self.data
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of step 0, 1, ... steps-1: linear warm-up, then the schedule."""
@@ -131,11 +150,15 @@ class TrainConfig:
         Raises ConfigError for a name that is no setting, with the nearest that is one.
         """
         known = [f.name for f in fields(cls)]
-        for name in values:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                raise ConfigError(
+                    f"{source}: [{name}] is a table; settings are plain lines, name = value"
+                )
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; settings: {', '.join(known)}"
-                raise ConfigError(f"{source}: {name!r} is no setting of a run{hint}")
+                hint = f"did you mean {near[0]}?" if near else f"settings: {', '.join(known)}"
+                raise ConfigError(f"{source}: {name!r} is no setting of a run; {hint}")
         return cls(**{**DEFAULTS.get(str(values.get("model")), {}), **values})
 
     @classmethod
@@ -144,7 +167,9 @@ class TrainConfig:
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from error
+            raise ConfigError(
+                f"{path} is not TOML ({error}). It should have lines such as: n_layer = 4"
+            ) from error
         return cls.from_dict({**values, **(overrides or {})}, source=str(path))

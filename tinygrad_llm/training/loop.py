@@ -9,19 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from tinygrad_llm import data, optim, rng
 from tinygrad_llm.errors import TrainingError
 from tinygrad_llm.training.config import TrainConfig
-from tinygrad_llm.training.evaluate import Evaluation, evaluate
+from tinygrad_llm.training.evaluation import Evaluation, evaluate
 
-EVALUATION_BATCH = 64
+
+class Stopped(KeyboardInterrupt):  # noqa: N818 - it is no error
+    """The user asked to stop, and the step was finished and saved."""
 
 
 class Trainer:
     """Trains `model` on `corpus` as `config` says, from step `self.step` on.
 
     What is to be seen or kept is told to `report(event, **values)`, with the events "step",
-    "evaluation", "checkpoint"; the loop itself knows neither files nor screen.
+    "evaluation", "checkpoint" and "stopping"; the loop itself knows neither files nor screen.
     """
 
     def __init__(
@@ -40,12 +44,15 @@ class Trainer:
         )
         self.step = 0
         self.best = math.inf
-        self.seconds = 0.0
+        self.seconds = 0.0  # spent on steps, those before a resume included
         self.stop_requested = False
 
     def run(self) -> None:
-        """Train to the last step. Raises TrainingError if the loss is no longer a number, and
-        KeyboardInterrupt after a checkpoint if the user asked to stop."""
+        """Train to the last step.
+
+        Raises TrainingError if the loss or a weight is no longer a number, and Stopped, after a
+        checkpoint, if the user asked for it.
+        """
         config = self.config
         self.model.train()
         with self._stopping_politely():
@@ -66,9 +73,9 @@ class Trainer:
                     self.evaluate()
                 due = config.checkpoint_interval and self.step % config.checkpoint_interval == 0
                 if last or due or self.stop_requested:
-                    self.report("checkpoint", trainer=self)
+                    self.save()
                 if self.stop_requested and not last:
-                    raise KeyboardInterrupt
+                    raise Stopped
 
     @property
     def tokens_per_step(self) -> int:
@@ -94,11 +101,10 @@ class Trainer:
             (loss / config.accumulation if config.accumulation > 1 else loss).backward()
         norm = optim.clip_grad_norm_(self.parameters, config.grad_clip or math.inf)
         if not (math.isfinite(total) and math.isfinite(norm)):
-            # Before the step: the weights are still those of the last finite loss.
+            # Before the optimiser's step: the weights are still those of the step before.
             raise TrainingError(
-                f"step {self.step}: loss {total}, gradient norm {norm}. The weights were not "
-                f"changed by it. Usual causes: the learning rate ({learning_rate:g}) is too high, "
-                f"or the data or weights hold values that are not finite"
+                f"step {self.step + 1}: the loss is {total:g}, the length of its gradient "
+                f"{norm:g}. Most often the learning rate ({learning_rate:g}) is too high"
             )
         self.optimizer.step()
         return total, norm, learning_rate
@@ -106,19 +112,29 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """Measure on the validation text, and remember whether it was never better."""
         result = evaluate(
-            self.model, self.corpus, self.config.context, EVALUATION_BATCH, self.config.eval_tokens
+            self.model, self.corpus, self.config.context, limit=self.config.eval_tokens
         )
+        if not math.isfinite(result.loss):
+            raise TrainingError(f"step {self.step}: the validation loss is {result.loss:g}")
         improved = result.loss < self.best
         self.best = min(self.best, result.loss)
         self.report(
-            "evaluation", step=self.step, result=result, improved=improved, trainer=self
-        )  # fmt: skip
+            "evaluation", step=self.step, result=result, improved=improved, seconds=self.seconds
+        )
         return result
 
-    # -- what a checkpoint holds beside the weights --
+    def save(self) -> None:
+        """Ask for a checkpoint, if this one deserves to replace the last."""
+        for name, parameter in self.model.named_parameters():
+            # A finite gradient can still make a step that overflows; the next loss would tell.
+            if not np.isfinite(parameter.array).all():
+                raise TrainingError(f"step {self.step}: {name} holds values that are not finite")
+        self.report("checkpoint", trainer=self)
+
+    # What a checkpoint holds beside weights and optimiser. Batches follow from seed and step.
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers for a JSON file. Batches need none: they follow from seed and step."""
+        """Numbers for a JSON file."""
         return {
             "step": self.step,
             "best": self.best if math.isfinite(self.best) else None,
@@ -139,12 +155,14 @@ class Trainer:
         def ask(number: int, frame: Any) -> None:
             self.stop_requested = True
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one means it
+            self.report("stopping")
 
         self.stop_requested = False
-        previous = {}
+        previous: dict[int, Any] = {}
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
-                previous[number] = signal.signal(number, ask)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the like
+                    previous[number] = signal.signal(number, ask) or signal.SIG_DFL
         except ValueError:
             # Only the main thread may set handlers; elsewhere nobody can press Ctrl-C either.
             previous = {}

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, Protocol, TextIO
 
+STOPPING = "Stopping after this step, with a checkpoint. Ctrl-C again stops at once, without one."
+
 
 class Display(Protocol):
-    """What the run tells the screen."""
+    """What the run tells the screen. `say` and `stop` may come before `start`."""
 
     def start(self, first_step: int, steps: int) -> None: ...
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None: ...
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Lines that stay."""
+
+    def stopping(self) -> None:
+        """Called from a signal handler: the user has asked to stop."""
 
     def stop(self) -> None: ...
 
@@ -28,6 +34,8 @@ class Silent:
     def step(self, step: int, loss: float, tokens_per_second: float) -> None: ...
 
     def say(self, text: str) -> None: ...
+
+    def stopping(self) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -55,11 +63,20 @@ class Plain:
     def say(self, text: str) -> None:
         print(text, file=self.stream or sys.stdout, flush=True)
 
+    def stopping(self) -> None:
+        _write_from_a_handler(STOPPING)
+
     def stop(self) -> None: ...
 
 
 class Bar:
     """A live progress bar: loss, tokens per second, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(highlight=False, markup=False, emoji=False)
+        self.progress: Any = None
 
     def start(self, first_step: int, steps: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -69,31 +86,49 @@ class Bar:
             BarColumn(bar_width=None),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[speed]} tokens/s"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self.console,
+            expand=True,
+            refresh_per_second=4,
         )
-        self.task = self.progress.add_task("", total=steps, completed=first_step, loss="", speed="")
+        self.speed = 0.0
+        self.task = self.progress.add_task(
+            "", total=steps, completed=first_step, loss="-", speed="-"
+        )
         self.progress.start()
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None:
+        # A mean over about ten steps: single ones jump too much to be read.
+        self.speed += (tokens_per_second - self.speed) * (0.1 if self.speed else 1.0)
         self.progress.update(
-            self.task, completed=step, loss=f"{loss:.4f}", speed=f"{tokens_per_second:,.0f}"
+            self.task, completed=step, loss=f"{loss:.3f}", speed=f"{self.speed:,.0f}"
         )
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        # soft_wrap: the terminal breaks long lines, and the text that is copied has none.
+        self.console.print(text, soft_wrap=True)
+
+    def stopping(self) -> None:
+        _write_from_a_handler(STOPPING)
 
     def stop(self) -> None:
-        self.progress.stop()
+        if self.progress is not None:
+            self.progress.stop()
+
+
+def _write_from_a_handler(text: str) -> None:
+    # Not print: the handler may have interrupted one, and streams cannot be entered twice.
+    os.write(2, f"\n{text}\n".encode())
 
 
 def display() -> Display:
     """A bar on a terminal; lines elsewhere, or where rich is not installed."""
     if sys.stdout.isatty():
         try:
-            import rich.progress  # noqa: F401
+            return Bar()
         except ModuleNotFoundError:
             return Plain()
-        return Bar()
     return Plain()
 
 

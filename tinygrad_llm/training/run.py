@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
+import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinygrad_llm import data, models, rng, tokenizers
+from tinygrad_llm import data, rng
+from tinygrad_llm.data import corpora
 from tinygrad_llm.errors import CheckpointError, ConfigError, TrainingError
 from tinygrad_llm.files import write_json
-from tinygrad_llm.generation import generate
 from tinygrad_llm.models.ngram import NGram
-from tinygrad_llm.training import resume as checkpoints
+from tinygrad_llm.training import checkpoints
 from tinygrad_llm.training.config import TrainConfig
-from tinygrad_llm.training.evaluate import Evaluation, evaluate
-from tinygrad_llm.training.log import RunLog, plot_loss, read_log
-from tinygrad_llm.training.loop import Trainer
+from tinygrad_llm.training.evaluation import Evaluation, evaluate
+from tinygrad_llm.training.loop import Stopped, Trainer
+from tinygrad_llm.training.own_parts import own_parts, split_part
+from tinygrad_llm.training.parts import build, check_lengths, make_tokenizer
 from tinygrad_llm.training.progress import Display, Silent
+from tinygrad_llm.training.recorder import Recorder
+
+__all__ = ["Run", "build", "make_tokenizer", "resume", "train"]
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Run:
     config: TrainConfig
     model: Any
     tokenizer: Any
-    evaluation: Evaluation | None
-    seconds: float
+    evaluation: Evaluation | None  # None if a resumed run had nothing left to do
+    seconds: float  # of the steps (or the counting), without evaluations
 
     @property
     def checkpoint(self) -> Path:
@@ -44,25 +48,30 @@ class Run:
 def train(config: TrainConfig, display: Display | None = None, overwrite: bool = False) -> Run:
     """Train a model from the beginning, in `config.folder`.
 
-    Raises ConfigError if that folder holds a run already and `overwrite` is not given.
+    Raises ConfigError if that folder holds a run already and `overwrite` is not given. What can be
+    wrong with the settings or the text is found before anything in the folder is touched.
     """
+    with own_parts(config.parts):
+        return _train(config, display or Silent(), overwrite)
+
+
+def _train(config: TrainConfig, display: Display, overwrite: bool) -> Run:
     folder = config.folder
-    if (folder / "config.json").exists() or (folder / checkpoints.LAST).exists():
-        if not overwrite:
-            raise ConfigError(
-                f"{folder} holds a run already. Go on with it (tllm train --resume {folder}), "
-                f"choose another folder (--out), or replace it (--overwrite)"
-            )
-        for name in (checkpoints.LAST, checkpoints.BEST):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    tokenizer = make_tokenizer(config)
-    corpus = data.prepare(config.data, tokenizer, config.validation)
-    _check_lengths(config, corpus)
+    _check_folder(config, overwrite)
+    tokenizer, corpus = _prepare(config, None, display)
+    check_lengths(config, corpus)
     rng.manual_seed(config.seed)
     model = build(config, tokenizer.vocab_size)
-    write_json(folder / "config.json", config.to_dict())
-    (folder / "log.jsonl").unlink(missing_ok=True)
-    return _run(config, model, tokenizer, corpus, display or Silent(), resumed=False)
+    checkpoints.remove(folder)
+    for name in ("log.jsonl", "loss.png"):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / CONFIG, _anywhere(config).to_dict())
+    kind = "counts to make" if config.model == "ngram" else f"{model.num_parameters():,} parameters"
+    display.say(f"model: {config.model}, {kind}; kept in {folder}")
+    recorder = Recorder(config, model, tokenizer, corpus, display)
+    if config.model == "ngram":
+        return _count(config, model, tokenizer, corpus, recorder)
+    return _run(Trainer(config, model, corpus, recorder), recorder)
 
 
 def resume(folder: str | Path, display: Display | None = None, steps: int | None = None) -> Run:
@@ -70,100 +79,164 @@ def resume(folder: str | Path, display: Display | None = None, steps: int | None
 
     steps: train to this step instead of the configured one (which changes the schedule).
     """
-    folder = Path(folder)
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds no run to go on with: {error}") from error
-    config = TrainConfig.from_dict(values, source=str(folder / "config.json"))
-    config = dataclasses.replace(config, out=str(folder), steps=steps or config.steps)
+    config = _read_config(Path(folder), steps)
+    with own_parts(config.parts):
+        return _resume(config, display or Silent())
+
+
+def _resume(config: TrainConfig, display: Display) -> Run:
+    folder = config.folder
     checkpoints.recover(folder)
     last = folder / checkpoints.LAST
-    if not last.exists():
-        return train(config, display, overwrite=True)  # killed before the first checkpoint
-    tokenizer = tokenizers.load(last)
-    corpus = data.prepare(config.data, tokenizer, config.validation)
-    model = models.load(last)
-    return _run(config, model, tokenizer, corpus, display or Silent(), resumed=True)
-
-
-def build(config: TrainConfig, vocab_size: int) -> Any:
-    """The untrained model that a configuration describes."""
-    if config.model == "ngram":
-        return NGram(config.order, vocab_size, config.smoothing)
-    if config.model == "gpt":
-        return models.build(
-            "gpt2", vocab_size=vocab_size, n_positions=config.context, n_embd=config.n_embd,
-            n_layer=config.n_layer, n_head=config.n_head, resid_pdrop=config.dropout,
-            embd_pdrop=config.dropout, attn_pdrop=config.dropout, bias=config.bias,
-        )  # fmt: skip
-    if config.model == "mlp":
-        return models.build(
-            "mlp", vocab_size=vocab_size, n_positions=config.context, order=config.order,
-            n_embd=config.n_embd, n_hidden=config.n_hidden, activation=config.activation,
-            dropout=config.dropout,
-        )  # fmt: skip
-    return models.build(
-        "rnn", cell=config.model, vocab_size=vocab_size, n_positions=config.context,
-        n_embd=config.n_embd, n_hidden=config.n_hidden, n_layer=config.n_layer,
-        dropout=config.dropout,
-    )  # fmt: skip
-
-
-def make_tokenizer(config: TrainConfig) -> Any:
-    """The tokenizer a configuration names, trained on its text if it is a new one."""
-    if config.tokenizer == "char":
-        return tokenizers.CharTokenizer.train(data.iter_text(config.data))
-    if config.tokenizer == "bpe":
-        return tokenizers.Tokenizer.train(data.iter_text(config.data), config.vocab_size)
-    return tokenizers.load(config.tokenizer)
-
-
-def _check_lengths(config: TrainConfig, corpus: data.TokenCorpus) -> None:
-    """Before anything is built: a text that is too short should not cost a minute to find out."""
-    needed = config.order if config.model == "ngram" else config.context + 1
-    if len(corpus.train) < needed:
+    if not last.exists() or config.model == "ngram":
+        # Killed before the first checkpoint; and an n-gram is counted again in a moment.
+        display.say("starting from the beginning: there is no checkpoint to go on from")
+        return _train(config, display, overwrite=True)
+    model, tokenizer = checkpoints.load_model(last)
+    _check_same_model(folder, build(config, tokenizer.vocab_size), model)
+    _, corpus = _prepare(config, tokenizer, display)
+    recorder = Recorder(config, model, tokenizer, corpus, display)
+    trainer = Trainer(config, model, corpus, recorder)
+    checkpoints.load_state(last, trainer, recorder.corpus_digest)
+    if trainer.step > config.steps:
         raise ConfigError(
-            f"the training text of {config.data} has {len(corpus.train)} tokens, but "
-            f"{'order' if config.model == 'ngram' else 'context'} asks for at least {needed}"
+            f"{folder} is at step {trainer.step} already; steps={config.steps} is not accepted, "
+            f"it must be at least that"
+        )
+    write_json(folder / CONFIG, config.to_dict())  # the new number of steps, for the next resume
+    recorder.log.forget_after(trainer.step)
+    recorder.saved_step = trainer.step
+    if trainer.step == config.steps:
+        display.say(
+            f"The run is complete: step {trainer.step} of {config.steps}. To train on: "
+            f"tllm train --resume {shlex.quote(str(folder))} --steps {2 * config.steps}"
+        )
+    else:
+        display.say(f"going on from step {trainer.step} of {config.steps}")
+    return _run(trainer, recorder)
+
+
+def _prepare(config: TrainConfig, tokenizer: Any, display: Display) -> tuple[Any, data.TokenCorpus]:
+    """The tokenizer (a new one if None) and the tokens of the text."""
+    display.say(f"data: {config.data_name}")
+    if tokenizer is None:
+        tokenizer = make_tokenizer(config)
+    corpus = data.prepare(
+        config.data, tokenizer, config.validation, progress=_every_few_seconds(display)
+    )
+    characters = corpus.n_train_characters + corpus.n_validation_characters
+    display.say(
+        f"  {characters:,} characters, {len(corpus.train) + len(corpus.validation):,} tokens of "
+        f"{tokenizer.vocab_size:,} kinds, the last {config.validation:.0%} held out"
+    )
+    return tokenizer, corpus
+
+
+def _every_few_seconds(display: Display) -> Callable[[int, int], None]:
+    shown = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 3:
+            shown = time.monotonic()
+            display.say(f"  encoding, {done / total:.0%}")
+
+    return progress
+
+
+def _check_folder(config: TrainConfig, overwrite: bool) -> None:
+    folder = config.folder
+    inside = Path(config.data).is_dir() and Path(config.data).resolve() in folder.resolve().parents
+    if inside and config.data not in corpora.names() and config.tokenizer != "char":
+        raise ConfigError(
+            f"{folder} is inside of {config.data}, so merges.txt of the saved tokenizer would "
+            f"become a part of the text; choose a folder outside (--out)"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; choose another folder (--out)")
+    if (folder / "model.safetensors").exists():
+        raise ConfigError(f"{folder} is a checkpoint, not a run; choose another folder (--out)")
+    if overwrite:
+        return
+    if (folder / CONFIG).exists() or checkpoints.complete(folder, checkpoints.LAST):
+        raise ConfigError(
+            f"{folder} holds a run already. Go on with it "
+            f"(tllm train --resume {shlex.quote(str(folder))}), choose another folder (--out), or "
+            f"replace it (--overwrite)"
         )
 
 
-def _run(
-    config: TrainConfig,
-    model: Any,
-    tokenizer: Any,
-    corpus: data.TokenCorpus,
-    display: Display,
-    resumed: bool,
-) -> Run:
-    recorder = Recorder(config, model, tokenizer, corpus, display)
-    if config.model == "ngram":
-        return _count(config, model, tokenizer, corpus, recorder)
-    trainer = Trainer(config, model, corpus, recorder)
-    if resumed:
-        checkpoints.load_state(config.folder / checkpoints.LAST, trainer)
-        recorder.log.forget_after(trainer.step)
-        display.say(f"going on from step {trainer.step} of {config.steps}")
+def _read_config(folder: Path, steps: int | None) -> TrainConfig:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: there is no such folder")
+    if (folder / checkpoints.STATE).exists():
+        folder = folder.parent  # a checkpoint was named instead of its run
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder} holds no run to go on with: there is no {CONFIG} in it")
+    values = checkpoints.read_json(folder / CONFIG)
+    config = TrainConfig.from_dict(values, source=str(folder / CONFIG))
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    return dataclasses.replace(config, out=str(folder), **changes)
+
+
+def _anywhere(config: TrainConfig) -> TrainConfig:
+    """The same, with paths that mean the same wherever the run is resumed from."""
+    changes: dict[str, Any] = {}
+    if config.data not in corpora.names():
+        changes["data"] = str(Path(config.data).resolve())
+    if config.tokenizer not in ("char", "bpe"):
+        changes["tokenizer"] = str(Path(config.tokenizer).resolve())
+    if config.parts:
+        split = [split_part(part) for part in config.parts]
+        changes["parts"] = [f"{name}={path.resolve()}:{what}" for name, path, what in split]
+    return dataclasses.replace(config, **changes)
+
+
+def _check_same_model(folder: Path, configured: Any, loaded: Any) -> None:
+    wanted, found = configured.config.to_dict(), loaded.config.to_dict()
+    for field, value in wanted.items():
+        if found.get(field) != value:
+            raise CheckpointError(
+                f"{folder / CONFIG} asks for a model with {field}={value!r}, but the one in "
+                f"{folder / checkpoints.LAST} has {field}={found.get(field)!r}"
+            )
+
+
+def _run(trainer: Trainer, recorder: Recorder) -> Run:
+    config, display = trainer.config, recorder.display
+    again = f"tllm train --resume {shlex.quote(str(config.folder))}"
     display.start(trainer.step, config.steps)
     try:
         trainer.run()
+    except Stopped:
+        raise KeyboardInterrupt(
+            f"Stopped at step {trainer.step} of {config.steps}, saved. Go on with: {again}"
+        ) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"Stopped at step {trainer.step}, saved. "
-            f"Go on with: tllm train --resume {config.folder}"
+            f"Stopped at once, at step {trainer.step} of {config.steps}; "
+            f"{_kept(recorder)}. Go on with: {again}"
         ) from None
     except TrainingError as error:
         recorder.log.write(event="error", step=trainer.step, message=str(error))
-        kept = config.folder / checkpoints.LAST
-        raise TrainingError(
-            f"{error}. " + (f"The last good checkpoint is {kept}" if kept.exists() else
-                            "There was no checkpoint yet")
-        ) from None  # fmt: skip
+        raise TrainingError(f"{error}. The run was stopped; {_kept(recorder)}") from None
+    except OSError as error:
+        error.add_note(f"{_kept(recorder)}. Go on with: {again}")
+        raise
     finally:
         display.stop()
         recorder.draw()
-    return Run(config.folder, config, model, tokenizer, recorder.evaluation, trainer.seconds)
+    return Run(
+        config.folder, config, trainer.model, recorder.tokenizer, recorder.evaluation,
+        trainer.seconds,
+    )  # fmt: skip
+
+
+def _kept(recorder: Recorder) -> str:
+    if recorder.saved_step is None:
+        return "no checkpoint for going on was written yet"
+    last = recorder.config.folder / checkpoints.LAST
+    return f"the last good checkpoint, of step {recorder.saved_step}, is {last}"
 
 
 def _count(
@@ -174,88 +247,9 @@ def _count(
     model.fit(corpus.train)
     seconds = time.perf_counter() - started
     result = evaluate(model, corpus, config.context, limit=config.eval_tokens)
-    recorder("evaluation", step=0, result=result, improved=True, trainer=None)
-    checkpoints.save_model(config.folder / checkpoints.LAST, model, tokenizer)
-    return Run(config.folder, config, model, tokenizer, result, seconds)
-
-
-class Recorder:
-    """Turns what the loop reports into the log, the checkpoints and the screen."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: Any,
-        tokenizer: Any,
-        corpus: data.TokenCorpus,
-        display: Display,
-    ):
-        self.config, self.model, self.tokenizer, self.display = config, model, tokenizer, display
-        self.prompt = [int(corpus.validation[0])]  # samples begin as the held-out text does
-        self.log = RunLog(config.folder / "log.jsonl")
-        self.evaluation: Evaluation | None = None
-
-    def __call__(self, event: str, **values: Any) -> None:
-        {"step": self.step, "evaluation": self.evaluated, "checkpoint": self.checkpoint}[event](
-            **values
-        )
-
-    def step(
-        self, step: int, loss: float, grad_norm: float, lr: float, seconds: float, tokens: int
-    ) -> None:
-        speed = tokens / seconds
-        self.display.step(step, loss, speed)
-        if step % self.config.log_interval == 0 or step in (1, self.config.steps):
-            self.log.write(
-                event="step", step=step, loss=loss, grad_norm=grad_norm, lr=lr,
-                tokens_per_second=round(speed),
-            )  # fmt: skip
-
-    def evaluation_line(self, step: int, result: Evaluation) -> str:
-        return (
-            f"step {step}: validation loss {result.loss:.4f}, "
-            f"{result.bits_per_character:.3f} bits per character"
-        )
-
-    def evaluated(self, step: int, result: Evaluation, improved: bool, trainer: Any) -> None:
-        self.evaluation = result
-        self.log.write(
-            event="evaluation", step=step, loss=result.loss, tokens=result.tokens,
-            bits_per_character=result.bits_per_character,
-            seconds=None if trainer is None else round(trainer.seconds, 2),
-        )  # fmt: skip
-        self.display.say(self.evaluation_line(step, result))
-        if improved:
-            checkpoints.save_model(
-                self.config.folder / checkpoints.BEST, self.model, self.tokenizer
-            )
-        if self.config.sample_tokens:
-            text = sample(
-                self.model, self.tokenizer, self.prompt, self.config.sample_tokens, self.config.seed
-            )
-            self.log.write(event="sample", step=step, text=text)
-            self.display.say(text)
-
-    def checkpoint(self, trainer: Trainer) -> None:
-        checkpoints.save_state(self.config.folder / checkpoints.LAST, trainer, self.tokenizer)
-
-    def draw(self) -> None:
-        entries = read_log(self.log.path)
-        if entries:
-            plot_loss(entries, self.config.folder / "loss.png", title=str(self.config.folder))
-
-
-def sample(
-    model: Any,
-    tokenizer: Any,
-    prompt: list[int],
-    tokens: int,
-    seed: int,
-    temperature: float = 1.0,
-) -> str:
-    """Text that continues the ids `prompt`; the random state of the run is not touched."""
-    ids = generate(
-        model, np.array([prompt]), max_new_tokens=tokens, do_sample=True,
-        temperature=temperature, seed=seed,
+    recorder("evaluation", step=0, result=result, improved=False, seconds=seconds)
+    checkpoints.save_model(
+        config.folder / checkpoints.LAST, model, tokenizer,
+        loss=result.loss, bits_per_character=result.bits_per_character,
     )  # fmt: skip
-    return tokenizer.decode(ids[0])
+    return Run(config.folder, config, model, tokenizer, result, seconds)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.data import TokenCorpus, bits_per_character
 from tinygrad_llm.models.ngram import NGram
+
+MOST_LOGITS = 1 << 23  # in one batch; 32 MB, and a few times that while it is computed
 
 
 @dataclass(frozen=True)
@@ -24,28 +25,37 @@ class Evaluation:
 
 
 def evaluate(
-    model: Any, corpus: TokenCorpus, context: int, batch_size: int = 32, limit: int = 0
+    model: Any,
+    corpus: TokenCorpus,
+    context: int,
+    batch_size: int | None = None,
+    limit: int = 0,
 ) -> Evaluation:
     """The loss over the validation text, every token once a target.
 
     Windows of `context` tokens do not overlap, so a neural model sees on average half of it; an
-    n-gram always sees its order - 1 tokens. limit: stop after about so many tokens; 0 for all.
+    n-gram always sees its order - 1 tokens. batch_size: windows at once; as many as fit well into
+    memory if left out. limit: stop after about so many tokens; 0 for all.
     """
     if isinstance(model, NGram):
         ids = corpus.validation[: limit or None]
         loss, tokens = model.evaluate(ids, context=corpus.train[-model.order :]), len(ids)
         return _evaluation(loss, tokens, corpus)
+    if batch_size is None:
+        batch_size = min(max(MOST_LOGITS // (context * model.config.vocab_size), 1), 64)
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
-    with no_grad():
-        for inputs, targets in corpus.evaluation_batches(batch_size, context):
-            # Summed in Python's float64, whatever the model computes in.
-            total += model.loss(inputs, targets).item() * targets.size
-            tokens += targets.size
-            if limit and tokens >= limit:
-                break
-    model.train(was_training)
+    try:
+        with no_grad():
+            for inputs, targets in corpus.evaluation_batches(batch_size, context):
+                # Summed in Python's float64, whatever the model computes in.
+                total += model.loss(inputs, targets).item() * targets.size
+                tokens += targets.size
+                if limit and tokens >= limit:
+                    break
+    finally:
+        model.train(was_training)
     return _evaluation(total / tokens, tokens, corpus)
 
 
@@ -54,10 +64,8 @@ def _evaluation(loss: float, tokens: int, corpus: TokenCorpus) -> Evaluation:
     characters = corpus.n_validation_characters * tokens / len(corpus.validation)
     return Evaluation(
         loss=loss,
-        bits_per_character=bits_per_character(loss, tokens, characters)  # type: ignore[arg-type]
-        if characters >= 1
-        else float("nan"),
-        perplexity=float(np.exp(min(loss, 700.0))),
+        bits_per_character=bits_per_character(loss, tokens, characters),
+        perplexity=math.exp(min(loss, 700.0)),  # e^710 is no float64
         tokens=tokens,
         characters=characters,
     )

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_llm import autograd
+from tinygrad_llm import autograd, data, rng
+from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.training.config import TrainConfig
+from tinygrad_llm.training.loop import Trainer
+from tinygrad_llm.training.own_parts import own_parts
+from tinygrad_llm.training.parts import build, check_lengths, make_tokenizer
 
 
 @dataclass
@@ -89,3 +94,36 @@ def profile() -> Iterator[Profile]:
     finally:
         watching.seconds += time.perf_counter() - started
         autograd.mode.observer = previous
+
+
+def profile_steps(config: TrainConfig, steps: int, warm_up: int = 3) -> Profile:
+    """Train for some steps, as `tllm train` would, and say where their time went."""
+    if config.model == "ngram":
+        raise ConfigError("--profile: an n-gram is trained by counting, it has no steps")
+    with own_parts(config.parts):
+        return _profile_steps(config, steps, warm_up)
+
+
+def _profile_steps(config: TrainConfig, steps: int, warm_up: int) -> Profile:
+    tokenizer = make_tokenizer(config)
+    corpus = data.prepare(config.data, tokenizer, config.validation)
+    check_lengths(config, corpus)
+    rng.manual_seed(config.seed)
+    trainer = Trainer(config, build(config, tokenizer.vocab_size), corpus)
+    trainer.model.train()
+    for _ in range(warm_up):  # the first steps compile and allocate what the later ones reuse
+        trainer.train_step()
+        trainer.step += 1
+    with profile() as watching:
+        optimizer_step = trainer.optimizer.step
+
+        def timed_step() -> None:
+            started = time.perf_counter()
+            optimizer_step()
+            watching.section("optimiser", time.perf_counter() - started)
+
+        trainer.optimizer.step = timed_step  # type: ignore[method-assign]
+        for _ in range(steps):
+            trainer.train_step()
+            trainer.step += 1
+    return watching
