@@ -51,7 +51,7 @@ def scaled_dot_product_attention(
     if attn_mask is not None:
         _check_mask(attn_mask, query, (*query.array.shape[:-1], key.array.shape[-2]))
     seed, stream = rng.state.next_stream() if dropout_p else (0, 0)
-    options = {
+    options: dict[str, Any] = {
         "causal": is_causal,
         "offset": causal_offset,
         "scale": scale,
