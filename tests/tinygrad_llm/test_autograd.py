@@ -1,4 +1,4 @@
-"""The graph walk: order, cost, memory, errors, hooks; the failures of other engines, each a test."""
+"""The graph walk: order, cost, memory, errors and hooks; failures of other engines as tests."""
 
 import gc
 import sys

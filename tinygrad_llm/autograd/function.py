@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tinygrad_llm.autograd.changes import changes
-from tinygrad_llm.autograd.grad_mode import mode
+from tinygrad_llm.autograd.grad_mode import mode, watch
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the engine never asks which
 
@@ -75,55 +75,57 @@ class Function:
         """
         node = cls()
         recording = mode.enabled
+        needed = False
         like = None
         arrays = []
-        needs = []
+        node.needs_grad = needs = []
+        edges: list[Any] = []
         for x in inputs:
             if isinstance(x, Variable):
                 like = x
                 arrays.append(x.array)
-                needs.append(recording and x.requires_grad)
+                if recording and x.requires_grad:
+                    needed = True
+                    needs.append(True)
+                    edges.append((x.grad_fn or x, x.slot))
+                    continue
             else:
                 arrays.append(x)
-                needs.append(False)
+            needs.append(False)
+            edges.append(None)
         if like is None:
             raise TypeError(f"{cls.__name__}.apply: at least one argument must be a tensor")
-        if changes.recorded and recording:
+        if recording and changes.recorded:
             for x in inputs:
                 if isinstance(x, Variable):
                     changes.check_history(x)
 
-        node.needs_grad = needs
-        if mode.observer is None:
+        if watch.observer is None:
             out = node.forward(*arrays, **options)
         else:
-            out = mode.observer.forward(node, arrays, options)
+            out = watch.observer.forward(node, arrays, options)
         if type(out) is not tuple:
             result = like.from_op(out)
-            if True in needs:
-                node._record(inputs, needs, (result,))
+            if needed:
+                node.edges = edges
+                node.born = changes.now
+                array = result.array
+                node.outputs = ((array.shape, array.dtype),)
+                if array.dtype.kind == "f":  # indices and masks carry no gradient
+                    result.requires_grad = True
+                    result.grad_fn = node
+                    result.slot = 0
             return result
-        results = tuple([like.from_op(array) for array in out])
-        if True in needs:
-            node._record(inputs, needs, results)
-        return results
 
-    def _record(self, inputs: tuple[Any, ...], needs: list[bool], results: Any) -> None:
-        """Put this operation into the graph: edges to where its inputs came from."""
-        self.edges = [
-            (x.grad_fn or x, x.slot) if need else None
-            for x, need in zip(inputs, needs)
-        ]
-        self.born = changes.now
-        self.outputs = outputs = []
-        for slot, result in enumerate(results):
-            array = result.array
-            dtype = array.dtype
-            outputs.append((array.shape, dtype))
-            if dtype.kind == "f":  # indices and masks carry no gradient
-                result.requires_grad = True
-                result.grad_fn = self
-                result.slot = slot
+        results = tuple([like.from_op(array) for array in out])
+        if needed:
+            node.edges = edges
+            node.born = changes.now
+            node.outputs = tuple([(x.array.shape, x.array.dtype) for x in results])
+            for slot, x in enumerate(results):
+                if x.array.dtype.kind == "f":
+                    x.requires_grad, x.grad_fn, x.slot = True, node, slot
+        return results
 
     def saved(self) -> list[tuple[str, Array]]:
         """The arrays kept for backward, with their attributes' names."""

@@ -9,13 +9,27 @@ from collections.abc import Callable
 from typing import Any
 
 
-class _Mode(threading.local):
-    """Per thread: whether operations are recorded, and who watches them (training.profile)."""
+class _Watch:
+    """Who sees every operation run, if anybody does (training.profile)."""
 
-    enabled = True
     observer: Any = None
 
 
+class _Mode(threading.local):
+    """Per thread: whether operations are recorded. (The observer is one for all threads.)"""
+
+    enabled = True
+
+    @property
+    def observer(self) -> Any:
+        return watch.observer
+
+    @observer.setter
+    def observer(self, observer: Any) -> None:
+        watch.observer = observer
+
+
+watch = _Watch()
 mode = _Mode()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_llm.autograd.changes import changes
 from tinygrad_llm.autograd.function import Array, Function, Variable
-from tinygrad_llm.autograd.grad_mode import mode
+from tinygrad_llm.autograd.grad_mode import watch
 
 
 class _Waiting:
@@ -43,10 +43,11 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
     while ready:
         node = ready.pop()
         edges = node.edges
-        arrived = waiting.pop(node)
-        douts = _outgoing(node, arrived.gradients)
+        douts = waiting.pop(node).gradients
+        if len(douts) > 1 or node.hooks is not None:
+            _complete(node, douts)
         # A node that no gradient reached still reports, or those behind it would wait for ever.
-        gradients = _gradients(node, douts) if douts else (None,) * len(edges)
+        gradients = (None,) * len(edges) if douts[0] is None else _gradients(node, douts)
         for position, edge in enumerate(edges):
             if edge is None:
                 continue
@@ -103,34 +104,29 @@ def _count_consumers(root: Function) -> dict[Function, _Waiting]:
     return waiting
 
 
-def _outgoing(node: Function, gradients: list[Array | None]) -> list[Array]:
-    """The gradient of each output: zeros where nothing came, hooks applied; [] if none came."""
-    if len(gradients) > 1:
-        like = next((g for g in gradients if g is not None), None)
-        if like is not None:
-            for slot, gradient in enumerate(gradients):
-                if gradient is None:
-                    shape, dtype = node.outputs[slot]
-                    gradients[slot] = np.zeros_like(like, shape=shape, dtype=dtype)
-    if gradients[0] is None:
-        return []
+def _complete(node: Function, douts: list[Array | None]) -> None:
+    """Zeros for outputs that no gradient reached (unless none did); hooks applied."""
+    like = next((dout for dout in douts if dout is not None), None)
+    if like is None:
+        return
+    for slot, dout in enumerate(douts):
+        if dout is None:
+            shape, dtype = node.outputs[slot]
+            douts[slot] = np.zeros_like(like, shape=shape, dtype=dtype)
     if node.hooks is not None:
         for slot, hooks in node.hooks.items():
             for hook in list(hooks):
-                replaced = hook(gradients[slot])
+                replaced = hook(douts[slot])
                 if replaced is not None:
-                    gradients[slot] = replaced
-    return gradients
+                    douts[slot] = replaced
 
 
-def _gradients(node: Function, douts: list[Array]) -> tuple[Array | None, ...]:
+def _gradients(node: Function, douts: list[Array | None]) -> tuple[Array | None, ...]:
     """What node.backward returns, one per argument."""
     if node.born != changes.now:
         node.check_unchanged()
-    if mode.observer is None:
-        gradients = node.backward(*douts)
-    else:
-        gradients = mode.observer.backward(node, douts)
+    observer = watch.observer
+    gradients = node.backward(*douts) if observer is None else observer.backward(node, douts)
     if type(gradients) is not tuple:
         gradients = (gradients,)
     missing = len(node.edges) - len(gradients)
@@ -159,7 +155,7 @@ def _checked(
     return dx
 
 
-def _is_fresh(dx: Array, douts: list[Array]) -> bool:
+def _is_fresh(dx: Array, douts: list[Array | None]) -> bool:
     """Whether the walk alone holds dx: it is no view, and not the gradient that came in."""
     return dx.base is None and dx is not douts[0] and all(dx is not dout for dout in douts[1:])
 

@@ -14,12 +14,12 @@ class Index(NamedTuple):
     axes to the front: for x of shape (3, 4, 5), x[0, :, [0, 1]] is (4, 2) here and in PyTorch.
     """
 
-    basic: tuple[Any, ...]  # integers, slices, None, Ellipsis
+    basic: tuple[Any, ...]  # integers, slices, None, and one Ellipsis
     advanced: tuple[Any, ...] | None  # integer and bool arrays between slices
 
     def view(self, x: Array) -> Array:
-        """x[basic]; an array even where NumPy would give a scalar."""
-        return x[self.basic if Ellipsis in self.basic else (*self.basic, Ellipsis)]
+        """x[basic]: an array even of one element, thanks to an Ellipsis."""
+        return x[self.basic]
 
     def get(self, x: Array) -> Array:
         view = self.view(x)
@@ -35,7 +35,7 @@ class Index(NamedTuple):
         if self.advanced is None:
             view += value
             return
-        arrays = [part for part in self.advanced if isinstance(part, np.ndarray)]
+        arrays = [part for part in self.advanced if hasattr(part, "dtype")]
         if len(arrays) == 1 and arrays[0].dtype.kind == "b":
             view[self.advanced] += value  # a mask alone names every element at most once
         else:

@@ -10,6 +10,8 @@ from tinygrad_llm.autograd import Array, Function, unbroadcast
 
 def _for_blas(a: Array) -> Array:
     """a, copied if BLAS cannot read its last two axes as they lie (say, after expand)."""
+    if a.flags.c_contiguous:
+        return a
     rows, columns = a.strides[-2:]
     ok = (columns == a.itemsize and rows >= a.shape[-1] * a.itemsize) or (
         rows == a.itemsize and columns >= a.shape[-2] * a.itemsize

@@ -26,6 +26,13 @@ class _Reduction(Function):
             return reduced
         return reduced.reshape([1 if i in self.dims else n for i, n in enumerate(self.shape)])
 
+    def total(self, x: Array) -> Array:
+        """The sum; float16 would round at every addition if NumPy added up in the dtype of x."""
+        if x.dtype.itemsize == 2:
+            total = x.sum(axis=self.dims, keepdims=self.keepdim, dtype=np.float32)
+            return total.astype(x.dtype)
+        return x.sum(axis=self.dims, keepdims=self.keepdim)
+
     def fill(self, reduced: Array) -> Array:
         """Every input element gets the value of the output element that it went into."""
         out = np.empty_like(reduced, shape=self.shape)
@@ -38,10 +45,7 @@ class Sum(_Reduction):
         self.note(x, dims, keepdim)
         if x.dtype.kind != "f":
             return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
-        if x.dtype.itemsize == 2:
-            # float16 would round at every addition: NumPy adds up in the dtype it is given.
-            return x.sum(axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
-        return x.sum(axis=dims, keepdims=keepdim)
+        return self.total(x)
 
     def backward(self, dout: Array) -> Array:
         return self.fill(dout)

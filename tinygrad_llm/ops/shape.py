@@ -30,6 +30,17 @@ class Permute(Function):
         return dout.transpose(inverse)
 
 
+class Transpose(Function):
+    """Two axes exchanged."""
+
+    def forward(self, x: Array, dim0: int, dim1: int) -> Array:
+        self.dims = dim0, dim1
+        return x.swapaxes(dim0, dim1)
+
+    def backward(self, dout: Array) -> Array:
+        return dout.swapaxes(*self.dims)
+
+
 class Expand(Function):
     """Repeat axes of length 1 without copying: their stride becomes 0."""
 

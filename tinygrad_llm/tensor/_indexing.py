@@ -37,13 +37,13 @@ def _part(part: Any) -> Any:
 
 def as_index(index: Any) -> ops.Index:
     """What a user wrote between the brackets, in the two steps of ops.Index."""
-    parts = tuple([_part(p) for p in index]) if isinstance(index, tuple) else (_part(index),)
-    if not any(isinstance(p, np.ndarray) for p in parts):
-        return ops.Index(parts, None)
     basic: list[Any] = []
     advanced: list[Any] = []
-    for p in parts:
-        if isinstance(p, np.ndarray):
+    picking = False
+    for part in index if isinstance(index, tuple) else (index,):
+        p = _part(part)
+        if hasattr(p, "dtype"):
+            picking = True
             # A mask stands for as many axes as it has itself.
             basic += [slice(None)] * (p.ndim if p.dtype.kind == "b" else 1)
             advanced.append(p)
@@ -51,7 +51,9 @@ def as_index(index: Any) -> ops.Index:
             basic.append(p)
             if not isinstance(p, int):  # an integer takes its axis away
                 advanced.append(Ellipsis if p is Ellipsis else slice(None))
-    return ops.Index(tuple(basic), tuple(advanced))
+    if Ellipsis not in basic:
+        basic.append(Ellipsis)
+    return ops.Index(tuple(basic), tuple(advanced) if picking else None)
 
 
 class Indexing(TensorBase):
@@ -109,7 +111,7 @@ class Indexing(TensorBase):
         places = index.array.reshape(-1)
         ops.check_indices("index_select", places, self.shape[axis], axis)
         every = (slice(None),) * axis
-        return ops.GetItem.apply(self, index=ops.Index((*every, slice(None)), (*every, places)))
+        return ops.GetItem.apply(self, index=ops.Index((Ellipsis,), (*every, places)))
 
     def take_along_dim(self, indices: Tensor, dim: int | None = None) -> Tensor:
         """As gather, but self and indices are broadcast against each other except along dim."""

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 class Shapes(TensorBase):
     def reshape(self, *shape: Any) -> Tensor:
         """The same values in another shape; one size may be -1. A view where possible."""
-        return ops.Reshape.apply(self, shape=self._target("reshape", shape))
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        try:
+            if sizes and min(sizes) < -1:  # NumPy takes any negative size for -1
+                raise ValueError
+            return ops.Reshape.apply(self, shape=sizes)
+        except (ValueError, TypeError):
+            self._target("reshape", shape)  # says it in our words
+            raise
 
     def view(self, *shape: Any) -> Tensor:
         """As reshape, but refuses to copy: for a tensor whose memory does not allow it."""
@@ -73,13 +80,12 @@ class Shapes(TensorBase):
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Exchange two axes."""
-        order = list(range(self.ndim))
-        a = ops.as_dim("transpose", dim0, self.shape)
-        b = ops.as_dim("transpose", dim1, self.shape)
-        if not self.ndim:
-            return self  # type: ignore[return-value]
-        order[a], order[b] = order[b], order[a]
-        return ops.Permute.apply(self, dims=tuple(order))
+        try:
+            return ops.Transpose.apply(self, dim0=dim0, dim1=dim1)
+        except (IndexError, TypeError):
+            for dim in (dim0, dim1):
+                ops.as_dim("transpose", dim, self.shape)  # says it in our words
+            return self  # type: ignore[return-value]  # a 0-d tensor: dims 0 and -1 are allowed
 
     swapaxes = transpose
 
@@ -186,7 +192,7 @@ class Shapes(TensorBase):
         start = start + n if start < 0 else start
         if not (0 <= start and 0 <= length and start + length <= n):
             raise IndexError(f"narrow: {length} from {start} on is out of range for {n} slices")
-        index = (slice(None),) * axis + (slice(start, start + length),)
+        index = (slice(None),) * axis + (slice(start, start + length), Ellipsis)
         return ops.GetItem.apply(self, index=ops.Index(index, None))
 
     def select(self, dim: int, index: int) -> Tensor:

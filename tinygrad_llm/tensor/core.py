@@ -23,7 +23,7 @@ def _not_scalar(array: Any) -> Array:
     return np.asarray(array) if isinstance(array, np.generic) else array
 
 
-_new = object.__new__
+_new, _ndarray = object.__new__, np.ndarray  # looked up for every operation
 
 
 class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
@@ -32,6 +32,9 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
     data: a number, (nested) list, NumPy array or Tensor. Python floats become float32, an array
     keeps its dtype and is not copied (as torch.from_numpy; `tensor()` copies).
     """
+
+    _hooks: list[Any] | None = None
+    _retains_grad = False
 
     __array_priority__ = 1000  # np.array * Tensor is Tensor's business
     __array_ufunc__ = None
@@ -56,7 +59,7 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
         """Wrap the result of an operation (internal: no checks, no copy)."""
         result = _new(Tensor)
         # NumPy turns 0-d results into scalars, which have no base and cannot be assigned to.
-        result.array = array if type(array) is np.ndarray else _not_scalar(array)
+        result.array = array if type(array) is _ndarray else _not_scalar(array)
         result.born = changes.now
         return result
 
@@ -87,15 +90,18 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
         autograd.backward(self, start, retain_graph)
 
     def accumulate_grad(self, gradient: Array, fresh: bool) -> None:
-        for hook in list(self.__dict__.get("_hooks", ())):
-            replaced = hook(gradient)
-            gradient, fresh = (gradient, fresh) if replaced is None else (replaced, False)
+        if self._hooks is not None:
+            for hook in list(self._hooks):
+                replaced = hook(gradient)
+                gradient, fresh = (gradient, fresh) if replaced is None else (replaced, False)
         if self.grad is None:
             self.grad = Tensor.from_op(gradient if fresh else gradient.copy())
-        elif self.grad.array.flags.writeable:
-            self.grad.array += gradient
+            return
+        total = self.grad.array
+        if total.flags.writeable:
+            total += gradient
         else:
-            self.grad = Tensor.from_op(self.grad.array + gradient)
+            self.grad = Tensor.from_op(total + gradient)
 
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
@@ -140,7 +146,9 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
             return array
 
         if self.grad_fn is None:
-            hooks = self.__dict__.setdefault("_hooks", [])
+            if self._hooks is None:
+                self._hooks = []
+            hooks = self._hooks
         else:
             if self.grad_fn.hooks is None:
                 self.grad_fn.hooks = {}
@@ -152,7 +160,7 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
         """Keep the gradient of an intermediate tensor in its `.grad` as well."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
-        if self.grad_fn is None or self.__dict__.get("_retains_grad"):
+        if self.grad_fn is None or self._retains_grad:
             return
         self._retains_grad = True
         reference = weakref.ref(self)  # the graph must not keep its tensors alive

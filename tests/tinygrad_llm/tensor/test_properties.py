@@ -190,7 +190,7 @@ def test_reductions(shape, seed, data, layout):
         else st.none()
     )
     keepdim = data.draw(st.booleans())
-    axes = None if not dims else dims
+    axes = dims or None
     for name, reference in [("sum", np.sum), ("amax", np.max), ("amin", np.min)]:
         reduced = [shape[d] for d in (dims or range(len(shape)))]
         if name != "sum" and 0 in reduced:
