@@ -4,8 +4,8 @@ be made anywhere, in any order, on any device, and made again for the backward p
 The idea of a counter-based generator is Salmon et al., "Parallel random numbers: as easy as 1, 2,
 3", SC 2011. A dropout mask needs less than their Philox gives; the mixer here is a two-round hash
 of 32-bit integers, two multiplications with shifts and xors between, with the multipliers that
-C. Wellons found by search ("Prospecting for hash functions", 2018: the bias of each output bit on
-each input bit is 0.17 of what a good hash may have at random). In C, all of it on uint32_t:
+C. Wellons found by searching for the least avalanche bias ("Prospecting for hash functions", 2018).
+In C, all of it on uint32_t:
 
     x = low ^ key0;                      // low, high: the halves of the 64-bit position
     x ^= x >> 16;  x *= 0x7feb352d;
@@ -35,17 +35,22 @@ def _mix(x: int) -> int:
     return x ^ (x >> 16)
 
 
-@lru_cache(maxsize=256)
+def _absorb(state: int, number: int, words: int) -> int:
+    """Mix `words` 32-bit words of a number into a 32-bit state, the lowest first."""
+    for i in range(words):
+        state = (_mix(state ^ ((number >> 32 * i) & MASK)) + GOLDEN) & MASK
+    return state
+
+
+@lru_cache(maxsize=8)
+def _seed_state(seed: int) -> Key:
+    return _absorb(GOLDEN, seed, 4), _absorb(0xBB67AE85, seed, 4)
+
+
 def stream_key(seed: int, stream: int) -> Key:
     """Two 32-bit numbers made of a seed below 2^128 and a stream number below 2^64."""
-    keys = []
-    for state in (GOLDEN, 0xBB67AE85):
-        for shift in (0, 32, 64, 96):
-            state = (_mix(state ^ ((seed >> shift) & MASK)) + GOLDEN) & MASK
-        for shift in (0, 32):
-            state = (_mix(state ^ ((stream >> shift) & MASK)) + GOLDEN) & MASK
-        keys.append(state)
-    return keys[0], keys[1]
+    first, second = _seed_state(seed)
+    return _absorb(first, stream, 2), _absorb(second, stream, 2)
 
 
 def random_bits(position: Array, key: Key) -> Array:
