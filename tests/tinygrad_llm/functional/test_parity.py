@@ -226,11 +226,11 @@ def test_other_losses(rng, reduction, dtype, tolerance):
 
 def test_nothing_but_ignored_targets(rng):
     x = rng.standard_normal((2, 3))
-    for y in (np.full(2, -100), np.array([-100, -100])):
-        for reduction in ("mean", "sum", "none"):
-            ours = F.cross_entropy(Tensor(x), Tensor(y), reduction=reduction).numpy()
-            theirs = T.cross_entropy(torch.tensor(x), torch.tensor(y), reduction=reduction)
-            np.testing.assert_array_equal(ours, theirs.numpy())
+    y = np.full(2, -100)
+    for reduction in ("mean", "sum", "none"):
+        ours = F.cross_entropy(Tensor(x), Tensor(y), reduction=reduction).numpy()
+        theirs = T.cross_entropy(torch.tensor(x), torch.tensor(y), reduction=reduction)
+        np.testing.assert_array_equal(ours, theirs.numpy())
 
 
 ATTENTION = [
