@@ -143,9 +143,13 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.best = math.inf if state["best"] is None else state["best"]
-        self.seconds = state["seconds"]
+        """Raises KeyError, TypeError, ValueError for what state_dict cannot have given."""
+        step, best, seconds = state["step"], state["best"], state["seconds"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step={step!r} is no number of steps")
+        self.step = step
+        self.best = math.inf if best is None else best + 0.0  # a TypeError for what is no number
+        self.seconds = seconds + 0.0
         rng.state.load_state_dict(state["rng"])
 
     @contextmanager
