@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.autograd import set_grad_enabled
+from tinygrad_llm.errors import CheckpointError
 from tinygrad_llm.generation.prompts import Prompts
 
 
@@ -101,6 +102,7 @@ class Reader:
         else:
             # Text grows by one token: a window that did not has slid.
             logits = self._read_cached(self._windows != before + 1)
+        _check_finite(logits)
         if self._copies > 1:
             copies = np.repeat(np.arange(len(self._ids)), self._copies)
             self._copies = 1
@@ -168,6 +170,16 @@ class Reader:
     def _new_cache(self, rows: int) -> Any:
         new_cache = getattr(self.model, "new_cache", None)
         return None if new_cache is None else new_cache(rows, self._room)
+
+
+def _check_finite(logits: np.ndarray) -> None:
+    greatest = logits.max(axis=-1)  # NaN if there is one
+    if not np.isfinite(greatest).all():
+        row = int(np.argmin(np.isfinite(greatest)))
+        raise CheckpointError(
+            f"generate: the model's greatest logit is {greatest[row]} (text {row}), so no token "
+            f"can be chosen; its weights are probably not finite"
+        )
 
 
 def context_limit(model: Any) -> int | None:

@@ -112,7 +112,7 @@ def min_p(scores: np.ndarray, p: float, min_tokens_to_keep: int = 1) -> np.ndarr
     probabilities = softmax(scores)
     keep = probabilities >= p * probabilities.max(axis=-1, keepdims=True)
     if min_tokens_to_keep > 1:
-        for row, kept in zip(probabilities, keep, strict=True):
+        for row, kept in zip(scores, keep, strict=True):
             kept[best(row, min_tokens_to_keep)] = True
     return np.where(keep, scores, -np.inf)
 

@@ -50,6 +50,8 @@ class Attention:
         self.positions = random.normal(size=(n_positions or 1, channels)).astype("f4")
         shape = (n_layers, channels, 3 * channels)
         self.qkv = (random.normal(size=shape) * 1.5 / channels**0.5).astype("f4")
+        # Not the embedding again: most texts would be one token over and over.
+        self.out = random.normal(size=(channels, vocab_size)).astype("f4")
         self.calls = 0
         self.tokens = 0  # embedded, in all rows
         self.columns = 0  # of keys looked at
@@ -81,7 +83,7 @@ class Attention:
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             weights /= weights.sum(-1, keepdims=True)
             x = x + np.tanh((weights @ v).transpose(0, 2, 1, 3).reshape(x.shape))
-        return x[:, -1] @ self.embedding.T
+        return x[:, -1] @ self.out
 
 
 class Recurrent:
