@@ -41,6 +41,8 @@ def spell(token: bytes) -> str:
 
 def unspell(text: str, where: str) -> bytes:
     """The reverse; `where` names the file and line for the error."""
+    if not isinstance(text, str):
+        raise TokenizerError(f"{where}: {text!r} is not a token; a string is expected")
     try:
         return bytes([BYTE_OF_CHAR[char] for char in text])
     except KeyError as error:

@@ -12,7 +12,6 @@ from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.tokenizers.bpe import Tokenizer
 from tinygrad_llm.tokenizers.characters import CharTokenizer
 from tinygrad_llm.tokenizers.gpt2_form import (
-    merge_from_text,
     spell,
     unspell,
     vocab_from_json,
@@ -69,26 +68,23 @@ def bpe_from_json(content: Json, where: str) -> Tokenizer:
     pattern = _pattern(content.get("pre_tokenizer"), where)
 
     special: dict[str, int] = {}
-    for number, token in enumerate(content.get("added_tokens") or []):
+    for number, token in enumerate(_get(content, "added_tokens", list, where, default=[])):
         place = f"{where}, added_tokens[{number}]"
-        if not isinstance(token, dict) or not {"content", "id"} <= token.keys():
-            raise TokenizerError(f"{place}: an object with content and id is expected")
+        text = _get(token, "content", str, place)
         for option in ("lstrip", "rstrip", "single_word"):
-            _refuse(token, f"{place} ({token['content']!r})", option, (None, False))
-        special[token["content"]] = token["id"]
+            _refuse(token, f"{place} ({text!r})", option, (None, False))
+        special[text] = _get(token, "id", int, place)
 
-    if not isinstance(model.get("vocab"), dict) or not isinstance(model.get("merges"), list):
-        raise TokenizerError(f"{where}, model: vocab (an object) and merges (a list) are expected")
-    vocab = vocab_from_json(model["vocab"], f"{where}, model.vocab", special)
+    place = f"{where}, model"
+    vocab = vocab_from_json(_get(model, "vocab", dict, place), f"{place}.vocab", special)
     merges = []
-    for number, merge in enumerate(model["merges"]):
-        place = f"{where}, model.merges[{number}]"
-        if isinstance(merge, str):
-            merges.append(merge_from_text(merge, place))
-        elif isinstance(merge, list) and len(merge) == 2:
-            merges.append((unspell(merge[0], place), unspell(merge[1], place)))
-        else:
-            raise TokenizerError(f'{place}: {merge!r} is not a merge; "a b" or ["a", "b"] expected')
+    for number, merge in enumerate(_get(model, "merges", list, place)):
+        spot = f"{place}.merges[{number}]"
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(parts, list) or len(parts) != 2 or not all(parts):
+            raise TokenizerError(f'{spot}: {merge!r} is not a merge; "a b" or ["a", "b"] expected')
+        left, right = (unspell(part, spot) for part in parts)
+        merges.append((left, right))
     try:
         return Tokenizer(vocab, merges, special, pattern)
     except TokenizerError as error:
@@ -103,12 +99,12 @@ def characters_to_json(tokenizer: CharTokenizer) -> Json:
 
 def characters_from_json(content: Json, where: str) -> CharTokenizer:
     model = content["model"]
-    vocab = model.get("vocab")
-    if content.get("pre_tokenizer") != _split(ONE_CHARACTER) or not isinstance(vocab, dict):
+    vocab = _get(model, "vocab", dict, f"{where}, model")
+    if content.get("pre_tokenizer") != _split(ONE_CHARACTER):
         raise TokenizerError(f"{where}: of the WordLevel tokenizers only characters can be read")
-    if sorted(vocab.values()) != list(range(len(vocab))):
+    if set(map(repr, vocab.values())) != set(map(repr, range(len(vocab)))):
         raise TokenizerError(f"{where}, model.vocab: the ids 0 to {len(vocab) - 1} are expected")
-    unk = model.get("unk_token")
+    unk = _get(model, "unk_token", str, f"{where}, model", default=None)
     try:
         return CharTokenizer(sorted(vocab, key=vocab.__getitem__), unk if unk in vocab else None)
     except TokenizerError as error:
@@ -158,9 +154,10 @@ def _pre_tokenizer(pattern: str) -> Json:
 def _pattern(pre_tokenizer: Any, where: str) -> str:
     """The reverse of `_pre_tokenizer`."""
     where = f"{where}, pre_tokenizer"
-    step = pre_tokenizer or {}
-    steps = step.get("pretokenizers") or [] if step.get("type") == "Sequence" else [step]
-    kinds = [step.get("type") for step in steps]
+    steps = [{} if pre_tokenizer is None else pre_tokenizer]
+    if _get(steps[0], "type", str, where, default=None) == "Sequence":
+        steps = _get(steps[0], "pretokenizers", list, where)
+    kinds = [_get(step, "type", str, where, default=None) for step in steps]
     if kinds not in (["ByteLevel"], ["Split", "ByteLevel"]):
         raise TokenizerError(
             f"{where}: {kinds} cannot be read; ByteLevel, or Split and ByteLevel, is accepted"
@@ -170,13 +167,30 @@ def _pattern(pre_tokenizer: Any, where: str) -> str:
     if kinds == ["ByteLevel"]:
         return GPT2_PATTERN if use_regex else EVERYTHING
     _refuse(steps[-1], where, "use_regex", (False,))
-    pattern = steps[0].get("pattern", {}).get("Regex")
-    if pattern is None or steps[0] != _split(pattern):
+    pattern = _get(_get(steps[0], "pattern", dict, where), "Regex", str, where, default="")
+    if steps[0] != _split(pattern):
         raise TokenizerError(
             f'{where}: a Split with a Regex, behavior "Isolated" and invert false is accepted; '
             f"given was {steps[0]}"
         )
     return pattern
+
+
+def _get(content: Any, name: str, kind: type, where: str, default: Any = ...) -> Any:
+    """content[name], which must be of this kind; `default` in place of null or nothing."""
+    value = content.get(name) if isinstance(content, dict) else None
+    if value is None and isinstance(content, dict) and default is not ...:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TokenizerError(
+            f"{where}: {name} must be {_JSON_NAMES[kind]}; given was {value!r}"
+            if isinstance(content, dict)
+            else f"{where}: an object is expected; given was {content!r}"
+        )
+    return value
+
+
+_JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "an integer"}
 
 
 def _refuse(content: Json, where: str, option: str, accepted: tuple[Any, ...]) -> None:

@@ -80,7 +80,7 @@ def _load_json(path: Path) -> BaseTokenizer:
     if not isinstance(model, dict):
         raise TokenizerError(f'{path}: no tokenizer.json, for it has no "model"')
     kind = model.get("type", "BPE" if "merges" in model else None)
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         raise TokenizerError(
             f"{path}: a tokenizer of the kind {kind!r} cannot be read; {list(READERS)} can"
         )

@@ -146,7 +146,6 @@ def learn_merges(
         for i in where.pop(pair):
             parts = spelled[i].split(left + right)  # the pair stands between the parts
             spelled[i] = new.join(parts)
-            change[pair] -= counts[i] * (len(parts) - 1)
             for k, (before, after) in enumerate(pairwise(parts)):
                 if before or k:
                     # Where a part is empty, the neighbour is another (left, right), now new.

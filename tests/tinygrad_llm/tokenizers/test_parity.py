@@ -269,6 +269,18 @@ class TestTheirFilesInOurHands:
         again = load(tmp_path)
         assert (again.characters, again.unk) == (ours.characters, ours.unk)
 
+    def test_what_transformers_adds_and_saves(self, small, tmp_path):
+        transformers = pytest.importorskip("transformers")
+        small.save(tmp_path)
+        theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+        theirs.add_tokens(["<new>", "foo"])
+        theirs.add_special_tokens({"pad_token": "<|pad|>", "mask_token": "<mask>"})
+        theirs.save_pretrained(tmp_path)
+        ours = load(tmp_path)
+        text = f"a foo foobar <new><mask> {END}<|pad|>"
+        assert ours.encode(text) == theirs(text)["input_ids"]
+        assert ours.vocab_size == 503
+
     @pytest.mark.parametrize("name", PATTERNS)
     def test_split_through_their_hands(self, trained, name, tmp_path):
         ours, _, theirs = trained[name]

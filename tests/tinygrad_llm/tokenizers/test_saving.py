@@ -153,6 +153,25 @@ def test_split_by_a_regex_of_the_file(tmp_path, small):
     assert list(Splitter(tokenizer.pattern, []).split("ab c12")) == [(["ab c", "1", "2"], None)]
 
 
+def test_no_split_at_all(tmp_path, small):
+    tokenizer = edited(
+        tmp_path, small, lambda c: c.update(pre_tokenizer=byte_level(use_regex=False))
+    )
+    assert list(Splitter(tokenizer.pattern, []).split("a b\n c")) == [(["a b\n c"], None)]
+
+
+def test_as_old_versions_wrote_it(tmp_path, small):
+    def edit(content):
+        del content["model"]["type"], content["model"]["ignore_merges"]
+        content["pre_tokenizer"] = byte_level()
+        content["post_processor"] = byte_level(trim_offsets=False)
+        content["decoder"] = byte_level(add_prefix_space=True)
+
+    tokenizer = edited(tmp_path, small, edit)
+    assert_same(tokenizer, small)
+    assert tokenizer.pattern == GPT2_PATTERN
+
+
 def byte_level(**changes):
     return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, **changes}
 
@@ -193,8 +212,8 @@ BAD = {
         lambda c: c["model"]["merges"].append("\u00ff \u00ff"),
         r": merges\[242\] .* not in the vocabulary",
     ),
-    "no vocabulary": (lambda c: c["model"].pop("vocab"), "vocab .an object. and merges"),
-    "no merges": (lambda c: c["model"].pop("merges"), "vocab .an object. and merges"),
+    "no vocabulary": (lambda c: c["model"].pop("vocab"), "model: vocab must be an object"),
+    "no merges": (lambda c: c["model"].pop("merges"), "model: merges must be a list"),
     "other kind": (lambda c: c["model"].update(type="Unigram"), "kind 'Unigram'.*'BPE'"),
     "no kind": (lambda c: [c["model"].pop("type"), c["model"].pop("merges")], "kind None"),
     "no model": (lambda c: c.pop("model"), 'no "model"'),
@@ -214,13 +233,50 @@ def test_bad_tokenizer_json(tmp_path, small, name):
     [
         (lambda c: c["model"]["vocab"].update(a=5), "ids 0 to 2 are expected"),
         (lambda c: c["model"]["vocab"].update(ab=3), r"characters\[3\] is 'ab'"),
-        (lambda c: c["model"].update(vocab=[]), "only characters"),
+        (lambda c: c["model"].update(vocab=[]), "model: vocab must be an object"),
         (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "only characters"),
     ],
 )
 def test_bad_character_file(tmp_path, edit, says):
     with pytest.raises(TokenizerError, match=rf"tokenizer\.json.*{says}"):
         edited(tmp_path, CharTokenizer("abc"), edit)
+
+
+def places(content, path=()):
+    """The path of every value in a JSON document, a few of each long list or object."""
+    yield path
+    if isinstance(content, dict):
+        for key in list(content)[:12]:
+            yield from places(content[key], (*path, key))
+    elif isinstance(content, list):
+        for i in range(min(len(content), 3)):
+            yield from places(content[i], (*path, i))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "characters"])
+@pytest.mark.parametrize("junk", [None, -1, 1.5, True, "", "x y", [], [1], {}, {"type": 3}])
+def test_no_junk_in_a_file_escapes_as_another_error(tmp_path, english, kind, junk):
+    if kind == "bpe":
+        tokenizer = Tokenizer.train(english[:500], 260, [END], r"\w+|\W")
+    else:
+        tokenizer = CharTokenizer("ab", "<unk>")
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    good = path.read_text("utf-8")
+    refused = 0
+    for place in places(json.loads(good)):
+        content = {"all": json.loads(good)}
+        *parents, last = ("all", *place)
+        parent = content
+        for key in parents:
+            parent = parent[key]
+        parent[last] = junk
+        path.write_text(json.dumps(content["all"]), encoding="utf-8")
+        try:
+            load(tmp_path)
+        except TokenizerError:
+            refused += 1
+    assert refused > 5
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 2000])

@@ -99,6 +99,16 @@ def test_stream_equals_split_wherever_it_is_cut(pattern, text, sizes, block, spe
         assert flat(splitter.stream([text], block)) == expected
 
 
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN])
+def test_stream_cut_at_each_place(pattern, monkeypatch):
+    monkeypatch.setattr(split, "MARGIN", 0)
+    text = "a'll  we're\r\n\n x 'd!'s 12345 \u3000\u3000'v e\u0301 <a><b><a>  \n \n<b"
+    splitter = Splitter(pattern, ["<a>", "<a><b>"])
+    expected = flat(splitter.split(text))
+    for i in range(1, len(text)):
+        assert flat(splitter.stream([text[:i], text[i:]], block=i)) == expected, text[:i]
+
+
 @given(data=st.data(), block=st.integers(1, 12))
 def test_stream_of_nasty_text(nasty, data, block):
     text = data.draw(nasty)
