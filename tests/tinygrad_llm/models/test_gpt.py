@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_llm as tg
-from tinygrad_llm import models
+from tinygrad_llm import models, rng
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models.gpt import GPT2Config, GPT2LMHeadModel
 
@@ -110,10 +110,63 @@ def test_attention_weights_on_request():
     )
 
 
-def test_attention_weights_with_dropout_scale_what_is_kept():
-    model = build(attn_pdrop=0.5)
-    weights = model(ids_of((4, 9)), output_attentions=True).attentions[0].array
-    assert weights.shape == (4, 3, 9, 9)
+def normed(x, p, name, eps):
+    centred = x - x.mean(-1, keepdims=True)
+    x = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
+    return x * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+
+def applied(x, p, name):
+    return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+
+def gpt2_by_definition(p, ids, config):
+    """The logits of one sequence, head by head and token by token: the paper, and nothing fused."""
+    length, size = len(ids), config.n_embd // config.n_head
+    x = p["transformer.wte.weight"][ids] + p["transformer.wpe.weight"][:length]
+    for layer in range(config.n_layer):
+        h = f"transformer.h.{layer}"
+        qkv = applied(normed(x, p, f"{h}.ln_1", config.layer_norm_epsilon), p, f"{h}.attn.c_attn")
+        q, k, v = np.split(qkv, 3, axis=1)
+        y = np.zeros_like(x)
+        for head in range(config.n_head):
+            part = slice(head * size, (head + 1) * size)
+            for t in range(length):
+                scores = k[: t + 1, part] @ q[t, part] / math.sqrt(size)
+                weights = np.exp(scores - scores.max())
+                y[t, part] = weights / weights.sum() @ v[: t + 1, part]
+        x = x + applied(y, p, f"{h}.attn.c_proj")
+        z = applied(normed(x, p, f"{h}.ln_2", config.layer_norm_epsilon), p, f"{h}.mlp.c_fc")
+        z = z / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+        x = x + applied(z, p, f"{h}.mlp.c_proj")
+    return normed(x, p, "transformer.ln_f", config.layer_norm_epsilon) @ p["lm_head.weight"].T
+
+
+def test_logits_are_those_of_the_definition():
+    model = build(layer_norm_epsilon=1e-2).double().eval()
+    generator = np.random.default_rng(1)
+    for parameter in model.parameters():
+        parameter.array[...] += 0.5 * generator.standard_normal(parameter.shape)
+    tensors = {name: tensor.array for name, tensor in model.state_dict().items()}
+    ids = ids_of((2, 7))
+    logits = model(ids).logits.array
+    for row in range(2):
+        expected = gpt2_by_definition(tensors, ids[row], model.config)
+        np.testing.assert_allclose(logits[row], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("field", "masks"), [("embd_pdrop", 1), ("attn_pdrop", 2), ("resid_pdrop", 4)]
+)
+def test_every_dropout_has_its_places(field, masks):
+    # Each mask is drawn from a stream of its own: there are 2 layers, and resid is in two places.
+    model = build(**{field: 0.5})
+    drawn = rng.state.streams
+    first = model(ids_of((4, 9))).logits.array
+    assert rng.state.streams - drawn == masks
+    assert np.abs(model(ids_of((4, 9))).logits.array - first).max() > 1e-5
+    model.eval()(ids_of((4, 9)))
+    assert rng.state.streams - drawn == 2 * masks
 
 
 def test_positions_matter_and_can_be_given():

@@ -266,10 +266,20 @@ def test_padding_on_the_left_changes_nothing(name, cached):
 
 
 @every_model
-def test_next_token_logits_records_nothing(name):
+def test_next_token_logits_records_nothing(name, monkeypatch):
     model = build(name)
+    recorded = []
+    last_logits = type(model).last_logits
+
+    def watched(self, *given):
+        logits = last_logits(self, *given)
+        recorded.append(logits.requires_grad)
+        return logits
+
+    monkeypatch.setattr(type(model), "last_logits", watched)
     model.next_token_logits(ids_of((2, 3)))
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert recorded == [False]
+    assert model.loss(ids_of((2, 3)), ids_of((2, 3))).requires_grad  # recording goes on after it
 
 
 @every_model
@@ -330,6 +340,8 @@ def test_flops_are_those_of_the_matrix_products(name):
         weights = gates * config.n_hidden * (inputs + config.n_layer * config.n_hidden)
         weights += config.n_hidden * V
     assert model.flops_per_token(context=9) == 6 * weights
+    if config.model_type == "gpt2":
+        assert model.flops_per_token() == model.flops_per_token(context=config.n_positions)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_llm as tg
-from tinygrad_llm import models, optim
+from tinygrad_llm import models, optim, rng
 
 V = 11
 every_cell = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -30,6 +30,20 @@ def test_a_text_in_pieces_with_the_state_carried_over_is_the_text(cell):
         np.concatenate([first.logits.array, second.logits.array], 1), whole, rtol=1e-5, atol=1e-6
     )
     assert second.past_key_values.length == 9
+
+
+@every_cell
+def test_padding_on_the_left_in_pieces(cell):
+    model = build(cell)
+    ids = ids_of((2, 9))
+    mask = np.ones_like(ids)
+    mask[0, :6] = 0  # padding reaches into the second piece
+    first = model(ids[:, :4], attention_mask=mask[:, :4], use_cache=True)
+    second = model(ids[:, 4:], attention_mask=mask, past_key_values=first.past_key_values)
+    got = second.logits.array
+    np.testing.assert_allclose(got[1], model(ids[1:]).logits.array[0, 4:], rtol=1e-5, atol=1e-6)
+    alone = model(ids[:1, 6:]).logits.array[0]
+    np.testing.assert_allclose(got[0, 2:], alone, rtol=1e-5, atol=1e-6)
 
 
 @every_cell
@@ -63,6 +77,14 @@ def test_it_remembers_what_a_short_n_gram_cannot(cell):
         optim.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     assert loss.item() < 0.2  # a model without memory is at ln 4 = 1.39 at best
+
+
+def test_dropout_of_embeddings_between_layers_and_of_the_last_states():
+    model = build("gru", dropout=0.5)  # 2 layers
+    drawn = rng.state.streams
+    first = model(ids_of((4, 9))).logits.array
+    assert rng.state.streams - drawn == 3  # each mask has a stream of its own
+    assert np.abs(model(ids_of((4, 9))).logits.array - first).max() > 1e-5
 
 
 def test_forget_gates_start_open():
