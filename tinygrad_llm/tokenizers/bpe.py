@@ -15,6 +15,7 @@ from tinygrad_llm.tokenizers.train import check_special_tokens, train_bpe_from_t
 CACHE_SIZE = 1 << 15  # `encode` holds the whole text anyway
 STREAM_CACHE_SIZE = 1 << 11  # `encode_iterable` is to stay below 1 MB
 CACHE_LONGEST = 32  # in characters; longer pretokens hardly ever come twice
+GREATEST_ID = (1 << 24) - 1  # far above any vocabulary; an embedding has a row for each id
 
 
 class Tokenizer(BaseTokenizer):
@@ -26,6 +27,7 @@ class Tokenizer(BaseTokenizer):
         the vocabulary get the next free ids. Where several fit, the longest wins.
         (A dict gives each its id.)
     pattern: cuts text into the pretokens that merges do not cross, in the syntax of `regex`.
+        For `encode_iterable` it must not look further ahead than `split.MARGIN` characters.
     """
 
     def __init__(
@@ -111,8 +113,10 @@ class Tokenizer(BaseTokenizer):
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives the same bytes back."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"encode_bytes: data is {type(data).__name__}, bytes is accepted")
         # surrogateescape (PEP 383) carries a bad byte through the pattern as one character.
-        text = data.decode("utf-8", "surrogateescape")
+        text = str(data, "utf-8", "surrogateescape")
         return list(self._to_ids(self._splitter.split(text), self._cache))
 
     def _to_ids(self, parts: Iterable[Part], cache: "_Cache") -> Iterator[int]:
@@ -161,12 +165,13 @@ class _Cache(dict[str, tuple[int, ...]]):
         return ids
 
 
-def _check_vocab(vocab: dict[int, bytes]) -> None:
+def _check_vocab(vocab: Mapping[int, bytes]) -> None:
     for token_id, token in vocab.items():
-        if not isinstance(token_id, int) or token_id < 0 or not isinstance(token, bytes):
+        good_id = isinstance(token_id, int) and 0 <= token_id <= GREATEST_ID
+        if not good_id or not isinstance(token, bytes):
             raise TokenizerError(
                 f"vocab: the entry {token_id!r}: {token!r} is not accepted; ids are integers from "
-                f"0 and tokens are bytes"
+                f"0 to {GREATEST_ID} and tokens are bytes"
             )
 
 
@@ -182,6 +187,7 @@ def _number_special_tokens(
         token_id = given.get(mark, known.get(token))
         if token_id is None:
             token_id = max(vocab, default=-1) + 1
+        _check_vocab({token_id: token})
         if vocab.setdefault(token_id, token) != token:
             raise TokenizerError(
                 f"special_tokens: id {token_id} was given to {mark!r}, but in the vocabulary it is "

@@ -90,6 +90,8 @@ def _load_json(path: Path) -> BaseTokenizer:
 def _load_gpt2(vocab_path: Path, merges_path: Path) -> Tokenizer:
     added_path = vocab_path.with_name("added_tokens.json")
     special: dict[str, int] = read_json(added_path) if added_path.is_file() else {}
+    if not isinstance(special, dict):
+        raise TokenizerError(f"{added_path}: a JSON object {{token: id}} is expected")
     vocab = read_vocab(vocab_path, special)
     merges = read_merges(merges_path, vocab, special)
     for token_id in unmade(vocab, merges):

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from tinygrad_llm.errors import DataError, TokenizerError
 from tinygrad_llm.tokenizers.split import GPT2_PATTERN, Splitter
-from tinygrad_llm.tokenizers.text import read_blocks
+from tinygrad_llm.tokenizers.text import check_text, read_blocks
 
 Vocab = dict[int, bytes]
 Merges = list[tuple[bytes, bytes]]
@@ -89,6 +89,7 @@ def check_special_tokens(special_tokens: Iterable[str]) -> list[str]:
     for mark in special:
         if not isinstance(mark, str) or not mark:
             raise TokenizerError(f"special_tokens: {mark!r} is not accepted; give a non-empty str")
+        check_text(mark, "special_tokens")
     return special
 
 

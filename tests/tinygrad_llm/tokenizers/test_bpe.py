@@ -67,6 +67,12 @@ def test_any_bytes_come_back(data):
     assert tokenizer.decode_bytes(tokenizer.encode_bytes(data)) == data
 
 
+def test_only_bytes_are_bytes(small):
+    assert small.encode_bytes(bytearray(b"ab")) == small.encode_bytes(memoryview(b"ab"))
+    with pytest.raises(TypeError, match="data is str"):
+        small.encode_bytes("ab")
+
+
 def test_all_bytes_and_pairs_of_bytes_come_back(small):
     data = bytes(range(256)) + bytes(b for i in range(256) for b in (i, 255 - i))
     assert small.decode_bytes(small.encode_bytes(data)) == data
@@ -160,8 +166,16 @@ class TestSpecialTokens:
         first = Tokenizer({i + 1: bytes([i]) for i in range(256)}, [], {"a": 0})
         assert first.encode("ab") == [0, 99]
         assert first.encode("ab", allowed_special="none") == [98, 99]
+        for bad in (-1, 10**12, "5", 1.0):
+            with pytest.raises(TokenizerError, match="is not accepted; ids are integers"):
+                Tokenizer(BYTES, [], {"<x>": bad})
         with pytest.raises(TokenizerError, match=r"id 97 was given to '<x>'.* b'a'"):
             Tokenizer(BYTES, [], {"<x>": 97})
+
+    @pytest.mark.parametrize("bad", ["", b"<x>", None, "\ud800"])
+    def test_bad_ones(self, bad):
+        with pytest.raises(TokenizerError, match="special_tokens: "):
+            tiny(special=["<y>", bad])
 
 
 class TestIterable:
@@ -280,6 +294,7 @@ def test_order_of_the_bytes_is_free():
         ({**BYTES, 256: "ab"}, [], "256: 'ab'"),
         ({**BYTES, "256": b"ab"}, [], "'256': b'ab'"),
         ({**BYTES, -1: b"ab"}, [], "-1: b'ab'"),
+        ({**BYTES, 10**12: b"ab"}, [], "1000000000000: b'ab' .* to 16777215"),
     ],
 )
 def test_bad_vocab_and_merges(vocab, merges, says):

@@ -208,3 +208,7 @@ def test_added_tokens_file(files):
     tokenizer = load(files[0].parent)
     assert tokenizer.special_tokens == {**added, END: 259}
     assert tokenizer.encode("<mask>the") == [261, 257]
+    for bad in ("[]", '{"<new>": "5"}', '{"<new>": 3}', '{"": 300}', '{"<n'):
+        (files[0].parent / "added_tokens.json").write_text(bad)
+        with pytest.raises(TokenizerError):
+            load(files[0].parent)
