@@ -32,14 +32,11 @@ def plot_loss(
     if steps:
         axes.plot(*zip(*steps, strict=True), color=_TRAINING, linewidth=1, label="training batch")
     if evaluations:
+        last = evaluations[-1]
         axes.plot(
             [e["step"] for e in evaluations], [e["loss"] for e in evaluations],
-            "o-", color=_VALIDATION, markersize=3.5, label="validation",
-        )  # fmt: skip
-        last = evaluations[-1]
-        axes.annotate(
-            f"{last['loss']:.3f}", (last["step"], last["loss"]), textcoords="offset points",
-            xytext=(5, 0), va="center", color=_VALIDATION, annotation_clip=False,
+            "o-", color=_VALIDATION, markersize=3.5,
+            label=f"validation, {last['loss']:.3f} at the end",
         )  # fmt: skip
         ratio = last["bits_per_character"] / last["loss"]
         for label, bits in (baselines or {}).items():
@@ -55,8 +52,9 @@ def plot_loss(
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.08)
+    axes.set_xlim(
+        0, 1.02 * max([step for step, _ in steps] + [e["step"] for e in evaluations] + [1])
+    )
     axes.grid(axis="y", color="0.93")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ FAMILIES = {
 def some_text(characters: int = 3000) -> str:
     """Words in which there is something to learn: each is one of a few, spelled the same."""
     draw = random.Random(7)
-    words = "the cat sat on a mat and saw one dog run to its red house".split()
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "red", "house"]
     text = ""
     while len(text) < characters:
         text += draw.choice(words) + draw.choice("     \n.")

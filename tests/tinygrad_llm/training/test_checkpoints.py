@@ -180,8 +180,7 @@ def test_the_disk_is_full_at_any_write(before_and_after, state_of, monkeypatch):
         monkeypatch.setattr("tinygrad_llm.files.open", opened, raising=False)
         try:
             save(run)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+        except OSError:
             assert state_of(run / LAST) == old
             assert {path.name for path in run.iterdir()} == expected
         else:
