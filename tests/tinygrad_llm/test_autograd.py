@@ -166,6 +166,18 @@ def test_a_branch_without_gradient_does_not_hold_up_the_rest():
     assert x.grad.tolist() == [4.0]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_shared_gradient_is_not_added_to_in_place(swapped):
+    # Add passes one array on to both of its operands; a then gets more, b must not.
+    x, y = leaf(1.0, 2.0), leaf(1.0, 2.0)
+    a, b = x * 1, y * 1
+    more = (a * 3).sum()
+    both = (b + a if swapped else a + b).sum()
+    (more + both if swapped else both + more).backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+    assert y.grad.tolist() == [1.0, 1.0]
+
+
 # -- memory --
 
 

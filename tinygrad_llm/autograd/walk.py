@@ -167,6 +167,8 @@ def _as_array(x: Any) -> Array:
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     """Sum `gradient` over the axes along which an array of `shape` was broadcast."""
+    if gradient.shape == shape:
+        return gradient
     extra = gradient.ndim - len(shape)
     if extra:
         gradient = gradient.sum(axis=tuple(range(extra)))

@@ -10,7 +10,7 @@ from tinygrad_llm.autograd import Array, Function, unbroadcast
 
 def _for_blas(a: Array) -> Array:
     """a, copied if BLAS cannot read its last two axes as they lie (say, after expand)."""
-    if a.flags.c_contiguous:
+    if a.flags.c_contiguous or (a.ndim == 2 and a.flags.f_contiguous):
         return a
     rows, columns = a.strides[-2:]
     ok = (columns == a.itemsize and rows >= a.shape[-1] * a.itemsize) or (

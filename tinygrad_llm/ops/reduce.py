@@ -54,15 +54,11 @@ class Sum(_Reduction):
 class Mean(_Reduction):
     def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
         self.note(x, dims, keepdim)
-        if not self.count():
-            # The mean of nothing is nan, as in PyTorch; NumPy would warn.
-            return x.sum(axis=dims, keepdims=keepdim) * x.dtype.type(np.nan)
-        return x.mean(axis=dims, keepdims=keepdim)
+        self.n = self.count() or math.nan  # the mean of nothing is nan, as in PyTorch
+        return self.total(x) / self.n
 
     def backward(self, dout: Array) -> Array:
-        if not self.count():
-            return np.zeros_like(dout, shape=self.shape)
-        return self.fill(dout / self.count())
+        return self.fill(dout / self.n)
 
 
 class Var(_Reduction):
@@ -138,19 +134,20 @@ class LogSumExp(_Reduction):
 
     def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
         self.note(x, dims, keepdim)
-        self.x = x
         largest = x.max(axis=dims, keepdims=True, initial=-np.inf)
         # All -inf: -inf - -inf would be nan where the answer is -inf.
         largest = np.where(np.isinf(largest), x.dtype.type(0), largest)
         with np.errstate(divide="ignore", over="ignore"):
-            out = np.log(np.exp(x - largest).sum(axis=dims, keepdims=True)) + largest
-        self.out = out if keepdim else out.squeeze(dims)
-        return self.out
+            e = np.exp(x - largest)
+            total = e.sum(axis=dims, keepdims=True)
+            out = np.log(total) + largest
+        if self.needs_grad[0]:
+            # The slope is softmax. exp(x - out) would be it too, but rounded as coarsely as out.
+            self.slope = e / np.where(total == 0, x.dtype.type(1), total)
+        return out if keepdim else out.squeeze(dims)
 
     def backward(self, dout: Array) -> Array:
-        # exp(x - out) is softmax. Where out is -inf every x is: the slope is taken as 0, not nan.
-        out = self.spread(self.out)
-        return self.spread(dout) * np.exp(self.x - np.where(np.isneginf(out), 0, out))
+        return self.spread(dout) * self.slope
 
 
 class Cumsum(Function):

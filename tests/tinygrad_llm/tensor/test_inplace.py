@@ -201,14 +201,12 @@ def test_views_share_memory_as_in_pytorch():
 
 
 def test_what_does_not_fit_is_refused():
+    a, b, c = tg.zeros(3), tg.arange(3), tg.zeros(2, dtype=tg.bool)
     with pytest.raises(ValueError, match=r"\+=: the result has shape \(2, 3\).*\(3,\)"):
-        a = tg.zeros(3)
         a += tg.ones(2, 3)
     with pytest.raises(TypeError, match="float32 result does not fit into int64"):
-        b = tg.arange(3)
         b += 0.5
     with pytest.raises(TypeError, match="int64 result does not fit into bool"):
-        c = tg.zeros(2, dtype=tg.bool)
         c += 1
     d = tg.zeros(2)
     d += tg.ones(2, dtype=tg.float64)
