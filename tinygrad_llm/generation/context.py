@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd import set_grad_enabled
+from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.errors import CheckpointError
 from tinygrad_llm.generation.prompts import Prompts
 
@@ -42,7 +42,7 @@ class Inference:
         modules = getattr(model, "modules", None)
         self._modules = list(modules()) if callable(modules) else []
         self._training: list[bool] = []
-        self._no_grad = set_grad_enabled(False)
+        self._no_grad = no_grad()
 
     def __enter__(self) -> None:
         self._no_grad.__enter__()
@@ -184,4 +184,7 @@ def _check_finite(logits: np.ndarray) -> None:
 
 def context_limit(model: Any) -> int | None:
     """The longest text that the model can read; None if there is no limit."""
-    return getattr(getattr(model, "config", None), "n_positions", None)
+    config = getattr(model, "config", None)
+    if "n_positions" in getattr(config, "free", ()):
+        return None  # the window that a recurrent network was trained on, and may be changed
+    return getattr(config, "n_positions", None)

@@ -172,9 +172,8 @@ def sample(
         uniform = generator.random(len(probabilities))  # [0, 1)
     else:
         uniform = np.array([g.random() for g in generator])
-    # A product that is rounded up to the total would fall off the end.
-    height = np.minimum(uniform[:, None] * total, np.nextafter(total, 0))
-    return np.argmax(ladder > height, axis=-1)
+    # The height is below the top, also when rounded, as uniform is at most 1 - 2**-53.
+    return np.argmax(ladder > uniform[:, None] * total, axis=-1)
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Beam search against all texts there are, and what it must not do."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,27 +115,51 @@ def test_a_search_that_is_done_does_not_change_with_the_others(toys):
         assert (rows[:, alone.shape[1] :] == 4).all()
 
 
-def test_drawn_beams_are_a_sample_without_replacement(toys):
-    """The first beam of a one-step search is the likelier of two drawn without replacement."""
+def test_drawn_candidates_are_a_sample_without_replacement():
+    p = np.array([0.6, 0.2, 0.1, 0.06, 0.04])
+    config = SimpleNamespace(num_beams=2)
+    search = beam.Beams(config, 5, 4, lambda text: False, np.random.default_rng(0))
+    draws = np.array([search._candidates(np.log(p)) for _ in range(20_000)])
+    assert draws.shape == (20_000, 4)
+    assert all(len(set(row)) == 4 for row in draws[:100].tolist())
+    for a, b in itertools.permutations(range(5), 2):
+        expected = 20_000 * p[a] * p[b] / (1 - p[a])
+        found = ((draws[:, 0] == a) & (draws[:, 1] == b)).sum()
+        assert abs(found - expected) < 5 * np.sqrt(expected) + 1, (a, b)
+
+
+def test_drawn_beams_come_from_these(toys):
+    """With one new token, the two beams are the first two that were drawn, the likelier first."""
     p = np.array([0.5, 0.3, 0.15, 0.05])
     model = toys.TableModel(np.log(np.tile(p, (4, 1))))
-    pairs = {}
-    for seed in range(3000):
+    firsts = []
+    for seed in range(400):
         out = generate(
             model, [0], max_new_tokens=1, num_beams=2, num_return_sequences=2, do_sample=True,
             seed=seed,
         )  # fmt: skip
-        pair = tuple(sorted(out[:, 1].tolist()))
-        pairs[pair] = pairs.get(pair, 0) + 1
-    for a, b in itertools.combinations(range(4), 2):
-        expected = 3000 * (p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b]))
-        assert abs(pairs.get((a, b), 0) - expected) < 5 * np.sqrt(expected)
+        assert out[0, 1] < out[1, 1], "the likelier first"
+        firsts.append(int(out[0, 1]))
+    expected = 400 * (0.5 + sum(p[b] * 0.5 / (1 - p[b]) for b in (1, 2, 3)))
+    assert abs(firsts.count(0) - expected) < 5 * np.sqrt(expected * (1 - expected / 400))
+    assert set(firsts) == {0, 1, 2}
+
+
+def test_what_ends_beyond_the_best_beams_is_not_kept():
+    """The third best ends. With two beams it is a spare candidate, not one of the two found."""
+    config = SimpleNamespace(num_beams=2, length_penalty=1.0, early_stopping=False)
+    for p, found in [([0.4, 0.35, 0.25], 0), ([0.4, 0.25, 0.35], 1)]:
+        search = beam.Beams(config, 5, 4, lambda text: text[-1] == END)
+        parents, tokens = search.advance(np.log([p, p]), np.zeros((2, 0), int))
+        assert len(search.complete) == found
+        assert parents.tolist() == [0, 0]
+        assert tokens.tolist() == [0, 1]
 
 
 def test_the_arrays_it_is_given_are_left_alone():
     log_probs = np.log(np.full((2, 3), 1 / 3))
     texts = np.array([[0], [1]])
-    config = type("C", (), {"num_beams": 2, "length_penalty": 1.0, "early_stopping": False})
+    config = SimpleNamespace(num_beams=2, length_penalty=1.0, early_stopping=False)
     search = beam.Beams(config, 5, 4, lambda text: False)
     before = log_probs.copy(), texts.copy()
     search.advance(log_probs, texts)

@@ -236,7 +236,9 @@ def test_what_stands_in_the_padding_does_not_matter(toys):
         for x in (0, 7, 10)
     ]
     assert out[0] == out[1] == out[2]
-    assert generate(model, [[-1, 99, 3, 4]], attention_mask=mask).shape == (1, 24)
+    mask += [[1, 1, 1, 1]]
+    out = generate(model, [[-1, 99, 3, 4], [5, 6, 7, 8]], attention_mask=mask, max_new_tokens=8)
+    np.testing.assert_array_equal(out, generate(model, [[3, 4], [5, 6, 7, 8]], max_new_tokens=8))
 
 
 def test_leading_padding_of_a_list_is_text():
@@ -356,5 +358,5 @@ class Recorder:
 
 def test_a_streamer_gets_the_prompts_then_each_step_then_the_end(model):
     recorder = Recorder()
-    generate(model, [[1], [3]], max_new_tokens=9, eos_token_id=5, pad_token_id=0, streamer=recorder)
-    assert recorder.got == [[[1], [3]], [2, 4], [3, 5], [4, 0], [5, 0], "end"]
+    generate(model, [[1], [3]], max_new_tokens=9, eos_token_id=5, pad_token_id=2, streamer=recorder)
+    assert recorder.got == [[[1], [3]], [2, 4], [3, 5], [4, 2], [5, 2], "end"]

@@ -55,6 +55,18 @@ def test_top_p_keeps_the_fewest_that_reach_p():
     assert kept(sampling.top_p(LOG, 0.0)) == [[3], [2]]
     assert kept(sampling.top_p(LOG, 0.0, min_tokens_to_keep=2)) == [[0, 3], [1, 2]]
     np.testing.assert_array_equal(sampling.top_p(LOG, 1.0), LOG)
+    equal = np.zeros((1, 4), np.float32)  # of which the last are kept
+    assert kept(sampling.top_p(equal, 0.5)) == [[2, 3]]
+    assert kept(sampling.top_p(equal, 0.51)) == [[1, 2, 3]]
+
+
+def test_a_large_nucleus():
+    scores = np.zeros((1, 1000), np.float32)
+    scores[0, 500:] = -0.01
+    for p, count in [(0.05, 50), (0.4, 399), (0.9, 900), (0.999, 1000)]:
+        kept_tokens = kept(sampling.top_p(scores, p))[0]
+        assert abs(len(kept_tokens) - count) <= 3
+        assert len(kept_tokens) <= 500 or set(range(500)) <= set(kept_tokens)
 
 
 def test_min_p_keeps_what_is_not_much_less_likely_than_the_likeliest():
@@ -103,6 +115,12 @@ def test_nothing_is_processed_that_was_not_asked_for():
     assert process(LOG) is LOG
     greedy = SimpleNamespace(repetition_penalty=1, do_sample=False, temperature=3, top_k=1)
     assert sampling.process(LOG, np.array([[0], [0]]), greedy) is LOG
+
+
+def test_softmax_does_not_overflow():
+    scores = np.array([[1000.0, 1000.0, -1000.0]], np.float32)
+    assert sampling.softmax(scores).tolist() == [[0.5, 0.5, 0.0]]
+    assert sampling.log_softmax(scores)[0, 0] == -np.log(np.float32(2))
 
 
 # -- properties --
