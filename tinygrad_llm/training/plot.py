@@ -26,7 +26,7 @@ def plot_loss(
 
     steps = [(e["step"], e["loss"]) for e in entries if e.get("event") == "step"]
     evaluations = [e for e in entries if e.get("event") == "evaluation" and e["loss"] > 0]
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if steps:
@@ -62,4 +62,4 @@ def plot_loss(
     if steps or evaluations:
         axes.legend(frameon=False, loc="upper right")
     with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="png")

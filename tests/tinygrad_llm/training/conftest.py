@@ -18,14 +18,15 @@ FAMILIES = {
 }
 
 
-def some_text(characters: int = 3000) -> str:
+@pytest.fixture(scope="session")
+def some_text() -> str:
     """Words in which there is something to learn: each is one of a few, spelled the same."""
     draw = random.Random(7)
     words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "red", "house"]
     text = ""
-    while len(text) < characters:
+    while len(text) < 3000:
         text += draw.choice(words) + draw.choice("     \n.")
-    return text[:characters]
+    return text[:3000]
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +47,9 @@ def pictures():
 
 
 @pytest.fixture
-def text_file(tmp_path) -> Path:
+def text_file(tmp_path, some_text) -> Path:
     path = tmp_path / "text.txt"
-    path.write_text(some_text(), encoding="utf-8")
+    path.write_text(some_text, encoding="utf-8")
     return path
 
 
