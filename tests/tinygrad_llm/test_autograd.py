@@ -273,6 +273,8 @@ def test_backward_of_what_is_no_single_number_or_has_no_gradient():
         (x * 2).backward(tg.ones(3))
     (x * 2).backward([1, 10])
     assert x.grad.tolist() == [2.0, 20.0]
+    (x * 2).backward(gradient=tg.ones(2))
+    assert x.grad.tolist() == [4.0, 22.0]
 
 
 class WrongShape(Function):

@@ -26,12 +26,13 @@ class _Reduction(Function):
             return reduced
         return reduced.reshape([1 if i in self.dims else n for i, n in enumerate(self.shape)])
 
-    def total(self, x: Array) -> Array:
-        """The sum; float16 would round at every addition if NumPy added up in the dtype of x."""
+    def total(self, x: Array, divisor: float = 1) -> Array:
+        """The sum, divided. NumPy adds up in the dtype of x: float16 would round at every step."""
         if x.dtype.itemsize == 2:
-            total = x.sum(axis=self.dims, keepdims=self.keepdim, dtype=np.float32)
-            return total.astype(x.dtype)
-        return x.sum(axis=self.dims, keepdims=self.keepdim)
+            wide = x.sum(axis=self.dims, keepdims=self.keepdim, dtype=np.float32)
+            return (wide / np.float32(divisor)).astype(x.dtype)
+        out = x.sum(axis=self.dims, keepdims=self.keepdim)
+        return out if divisor == 1 else out / divisor
 
     def fill(self, reduced: Array) -> Array:
         """Every input element gets the value of the output element that it went into."""
@@ -55,7 +56,7 @@ class Mean(_Reduction):
     def forward(self, x: Array, dims: Dims, keepdim: bool = False) -> Array:
         self.note(x, dims, keepdim)
         self.n = self.count() or math.nan  # the mean of nothing is nan, as in PyTorch
-        return self.total(x) / self.n
+        return self.total(x, self.n)
 
     def backward(self, dout: Array) -> Array:
         return self.fill(dout / self.n)

@@ -1,5 +1,6 @@
 """Rows: tinygrad_llm.functional, and the textbook compositions of the fused operations."""
 
+import tinygrad_llm as tg
 import tinygrad_llm.functional as F
 from tinygrad_llm.functional import composed
 from tinygrad_llm.optable.row import Op, Sample, T, kink, s, unary
@@ -116,6 +117,8 @@ ROWS = [
     Op("F.logsigmoid", F.logsigmoid, _NN + "logsigmoid", unary(), roundings=16),
     Op("F.softmax", F.softmax, _NN + "softmax", _softmax(), roundings=16),
     Op("F.log_softmax", F.log_softmax, _NN + "log_softmax", _softmax(), roundings=16),
+    Op("softmax", tg.softmax, "torch.softmax", _softmax(), roundings=16),
+    Op("log_softmax", tg.log_softmax, "torch.log_softmax", _softmax(), roundings=16),
     Op("F.layer_norm", F.layer_norm, _NN + "layer_norm", _norm(True, True), roundings=32),
     Op("F.rms_norm", F.rms_norm, _NN + "rms_norm", _norm(True, False), roundings=32),
     Op(

@@ -49,7 +49,13 @@ ROWS = [
     ),
     Op(
         "permute",
-        samples=[s(X, 2, 0, 1), s(X, (1, 0, 2)), s(LYING, -1, 0, 1), s(T((5,)), 0)],
+        samples=[
+            s(X, 2, 0, 1),
+            s(X, (1, 0, 2)),
+            s(LYING, -1, 0, 1),
+            s(T((5,)), 0),
+            s(X, dims=(2, 1, 0)),
+        ],
         **_method("permute"),
     ),
     Op(
@@ -94,7 +100,7 @@ ROWS = [
     ),
     Op(
         "flip",
-        samples=[s(X, 0), s(X, 0, 2), s(X, (1,)), s(LYING, -1), s(EMPTY, 0)],
+        samples=[s(X, 0), s(X, 0, 2), s(X, (1,)), s(LYING, -1), s(EMPTY, 0), s(X, dims=(0, 2))],
         **_method("flip"),
     ),
     Op(

@@ -118,6 +118,16 @@ class Reductions(TensorBase):
         dims = ops.reduced_dims("logsumexp", dim, self.shape)
         return ops.LogSumExp.apply(self._floating(), dims=dims, keepdim=keepdim)
 
+    def softmax(self, dim: int) -> Tensor:
+        """exp(x) / sum(exp(x)) along dim: positive, with the sum 1."""
+        self._require_floating("softmax")
+        return ops.Softmax.apply(self, dim=ops.as_dim("softmax", dim, self.shape))
+
+    def log_softmax(self, dim: int) -> Tensor:
+        """log(softmax(x)), without the log of a tiny number."""
+        self._require_floating("log_softmax")
+        return ops.LogSoftmax.apply(self, dim=ops.as_dim("log_softmax", dim, self.shape))
+
     def cumsum(self, dim: int) -> Tensor:
         """Element i is the sum of elements 0 to i."""
         return ops.Cumsum.apply(self, dim=ops.as_dim("cumsum", dim, self.shape))

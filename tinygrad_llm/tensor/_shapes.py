@@ -70,8 +70,9 @@ class Shapes(TensorBase):
             raise ValueError(f"unflatten: sizes {tuple(sizes)} do not multiply to {n}")
         return self.reshape(*self.shape[:axis], *filled, *self.shape[axis + 1 :])
 
-    def permute(self, *dims: Any) -> Tensor:
-        """Reorder the axes: a view."""
+    def permute(self, *places: Any, dims: Any = None) -> Tensor:
+        """Reorder the axes: permute(2, 0, 1), permute((2, 0, 1)) or permute(dims=...). A view."""
+        dims = places if dims is None else dims
         order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         order = ops.as_dims("permute", tuple(order), self.array.shape)
         if len(order) != self.ndim:
@@ -139,7 +140,9 @@ class Shapes(TensorBase):
         shape[axis + 1] = repeats
         return spread.expand(shape).flatten(axis, axis + 1)
 
-    def flip(self, *dims: Any) -> Tensor:
+    def flip(self, *places: Any, dims: Any = None) -> Tensor:
+        """Turn the named axes round: a copy."""
+        dims = places if dims is None else dims
         order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         return ops.Flip.apply(self, dims=ops.as_dims("flip", tuple(order), self.shape))
 

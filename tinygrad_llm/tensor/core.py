@@ -65,11 +65,15 @@ class Tensor(Elementwise, Reductions, Shapes, Indexing, InPlace):
 
     # -- gradients --
 
-    def backward(self, grad: Any = None, retain_graph: bool = False) -> None:
+    def backward(
+        self, grad: Any = None, retain_graph: bool = False, *, gradient: Any = None
+    ) -> None:
         """Add to `.grad` of every leaf behind this tensor its gradient.
 
-        grad: what to start from, of this tensor's shape; 1 may be left out for a single number.
+        grad (or PyTorch's `gradient`): what to start from, of this tensor's shape; may be left out
+        for a single number. retain_graph: keep what was saved, to walk the same graph again.
         """
+        grad = gradient if grad is None else grad
         if not self.requires_grad:
             raise RuntimeError(
                 "backward: this tensor does not require a gradient, nor does anything it was made "

@@ -17,13 +17,14 @@ __all__ = [
     "abs", "add", "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "argsort", "bmm",
     "ceil", "chunk", "clamp", "clip", "clone", "cos", "cumsum", "detach", "div", "dot", "eq",
     "equal", "exp", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gt",
-    "index_select", "isfinite", "isinf", "isnan", "le", "log", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsumexp", "lt", "masked_fill", "masked_select", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "mm", "mul", "narrow", "ne", "neg", "nonzero",
-    "norm", "numel", "permute", "pow", "reciprocal", "relu", "remainder", "repeat_interleave",
-    "reshape", "round", "rsqrt", "scatter_add", "select", "sigmoid", "sign", "sin", "sort",
-    "split", "sqrt", "square", "squeeze", "std", "sub", "sum", "swapaxes", "take_along_dim",
-    "tanh", "topk", "transpose", "tril", "triu", "unbind", "unflatten", "unsqueeze", "var",
+    "index_select", "isfinite", "isinf", "isnan", "le", "log", "log_softmax", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "masked_fill", "masked_select",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "mm", "mul", "narrow", "ne", "neg",
+    "nonzero", "norm", "numel", "permute", "pow", "reciprocal", "relu", "remainder",
+    "repeat_interleave", "reshape", "round", "rsqrt", "scatter_add", "select", "sigmoid", "sign",
+    "sin", "softmax", "sort", "split", "sqrt", "square", "squeeze", "std", "sub", "sum",
+    "swapaxes", "take_along_dim", "tanh", "topk", "transpose", "tril", "triu", "unbind",
+    "unflatten", "unsqueeze", "var",
 ]
 # fmt: on
 
@@ -74,6 +75,7 @@ isinf = _function(Tensor.isinf)
 isnan = _function(Tensor.isnan)
 le = _function(Tensor.le)
 log = _function(Tensor.log)
+log_softmax = _function(Tensor.log_softmax)
 logical_and = _function(Tensor.logical_and)
 logical_not = _function(Tensor.logical_not)
 logical_or = _function(Tensor.logical_or)
@@ -110,6 +112,7 @@ select = _function(Tensor.select)
 sigmoid = _function(Tensor.sigmoid)
 sign = _function(Tensor.sign)
 sin = _function(Tensor.sin)
+softmax = _function(Tensor.softmax)
 sort = _function(Tensor.sort)
 split = _function(Tensor.split)
 sqrt = _function(Tensor.sqrt)
