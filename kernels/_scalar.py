@@ -14,6 +14,15 @@ from numba import extending, njit, types
 from .dropout.bits import M1, M2
 
 intrinsic: Any = extending.intrinsic
+_njit: Any = njit
+
+
+def helper(**options: Any) -> Any:
+    """A function that kernels call and Python does not: compiled without the way in from Python,
+    which takes as long to compile as the function."""
+    return _njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", **options)
+
+
 f32 = np.float32
 ZERO, HALF, ONE, TWO = f32(0), f32(0.5), f32(1), f32(2)
 LOWEST = f32(-np.inf)
@@ -46,7 +55,7 @@ def _two_to(typing_context: Any, t: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-@njit(fastmath={"contract"}, error_model="numpy")
+@helper(fastmath={"contract"})
 def exp(x: Any) -> Any:
     """exp(x); 0 below -87.3, where float32 runs out of exponents; nan stays nan."""
     bounded = _TOO_HIGH if x > _TOO_HIGH else x
@@ -63,7 +72,7 @@ def exp(x: Any) -> Any:
     return ZERO if x < _TOO_LOW else p * _two_to(t)
 
 
-@njit(fastmath={"contract"}, error_model="numpy")
+@helper(fastmath={"contract"})
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
     return ONE / (ONE + exp(-x))
@@ -102,12 +111,13 @@ def _flip(builder: Any, bits: Any) -> Any:
 SMALLEST = np.int32(-(2**31))
 
 
-@njit(error_model="numpy")
+@helper()
 def largest(x: Any) -> Any:
     """The maximum of a row, nan if there is one in it, -inf if it is empty."""
     most: Any = ordered(LOWEST)
     for i in range(x.size):
-        most = max(most, ordered(x[i]))
+        each = ordered(x[i])
+        most = each if each > most else most
     return unordered(most)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arrays import F32, flat
 from .._jit import compiled, instead_of
-from .._scalar import HALF, ONE, TWO, ZERO, exp, f32, njit, sigmoid
+from .._scalar import HALF, ONE, TWO, ZERO, exp, f32, helper, sigmoid
 from .._threads import share
 from . import reference
 from .erf import _TANH_SERIES
@@ -29,14 +29,14 @@ _UNARY = "void(float32[::1], float32[::1], intp, intp)"
 _BINARY = "void(float32[::1], float32[::1], float32[::1], intp, intp)"
 
 
-@njit(fastmath={"contract"})
+@helper(fastmath={"contract"})
 def _bounded_square(x, bound):  # type: ignore[no-untyped-def]
     size = abs(x)
     size = bound if size > bound else size
     return size * size
 
 
-@njit(fastmath={"contract"})
+@helper(fastmath={"contract"})
 def _phi(x):  # type: ignore[no-untyped-def]
     """The normal distribution function, by atanh(erf(x / sqrt 2)) / x; see erf.py."""
     q = _bounded_square(x, _BEYOND)
