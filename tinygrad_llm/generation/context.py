@@ -81,7 +81,6 @@ class Reader:
         self._slides = self._new_cache(1) is not None
         self._use_cache = use_cache and self._slides
         self._cache: Any = None
-        self.tokens_read = 0  # rows x columns given to the model: the work done, for tests
 
     @property
     def ids(self) -> np.ndarray:
@@ -164,7 +163,6 @@ class Reader:
         if (windows != total).any():
             mask = (np.arange(total) >= total - windows[:, None]).astype(np.int64)  # (N, total)
         ids = self._ids[rows, self.width - columns : self.width]
-        self.tokens_read += ids.size
         return self.model.next_token_logits(ids, attention_mask=mask, cache=cache)
 
     def _new_cache(self, rows: int) -> Any:

@@ -80,10 +80,11 @@ class Job:
         self.new_tokens = config.new_tokens(self.prompts.width)
         self.stops = self._stop_strings(tokenizer)
         self.inference = Inference(model)
-        self.texts: list[np.ndarray] = []  # what was added to each row
+        self._added = np.zeros((0, 0), np.int64)
+        self._lengths = np.zeros(0, np.int64)
 
     def steps(self) -> Iterator[np.ndarray]:
-        """Greedy search or sampling: yield the tokens (N,) of each step; fill `texts`.
+        """Greedy search or sampling: yield the tokens (N,) of each step.
 
         Rows that have ended get the padding id and are no longer given to the model.
         """
@@ -91,25 +92,33 @@ class Job:
         n_rows = len(self.prompts) * copies
         reader = Reader(self.model, self.prompts, copies, self.new_tokens, self.config.use_cache)
         streams = self._streams(copies) if self.config.do_sample else []
-        added = np.full((n_rows, self.new_tokens), self.pad)
-        self.texts = [row[:0] for row in added]
+        self._added = np.full((n_rows, self.new_tokens), self.pad)
+        self._lengths = np.zeros(n_rows, np.int64)
         rows = np.arange(n_rows)  # those that go on
         for step in range(self.new_tokens):
             with self.inference:
                 logits = reader.read()  # (rows, V)
                 scores = sampling.process(logits, reader.ids, self.config, reader.padding)
-            tokens = self._choose(scores, [streams[row] for row in rows] if streams else None)
-            added[rows, step] = tokens
-            for row in rows:
-                self.texts[row] = added[row, : step + 1]
-            yield added[:, step]
-            going = np.array([not self.ends(self.texts[row]) for row in rows])
-            if step + 1 == self.new_tokens or not going.any():
+            if streams:
+                probabilities = sampling.softmax(scores)
+                tokens = sampling.sample(probabilities, [streams[row] for row in rows])
+            else:
+                tokens = scores.argmax(axis=-1)
+            self._added[rows, step] = tokens
+            self._lengths[rows] = step + 1
+            yield self._added[:, step]
+            ended = np.array([self.ends(self._added[row, : step + 1]) for row in rows])
+            if step + 1 == self.new_tokens or ended.all():
                 return
-            if not going.all():
-                rows, tokens = rows[going], tokens[going]
-                reader.select(np.flatnonzero(going))
+            if ended.any():
+                rows, tokens = rows[~ended], tokens[~ended]
+                reader.select(np.flatnonzero(~ended))
             reader.append(tokens)
+
+    @property
+    def texts(self) -> list[np.ndarray]:
+        """What `steps` has added to each row so far, without padding."""
+        return [row[:n] for row, n in zip(self._added, self._lengths, strict=True)]
 
     def search(self) -> list[np.ndarray]:
         """Beam search: the best texts of each prompt."""
@@ -149,11 +158,6 @@ class Job:
         for row, text in zip(result, texts, strict=True):
             row[width : width + len(text)] = text
         return result
-
-    def _choose(self, scores: np.ndarray, streams: list[np.random.Generator] | None) -> np.ndarray:
-        if streams is None:
-            return scores.argmax(axis=-1)
-        return sampling.sample(sampling.softmax(scores), streams)
 
     def _streams(self, copies: int) -> list[np.random.Generator]:
         """A generator for each row, which depends on the seed and the row's prompt alone.

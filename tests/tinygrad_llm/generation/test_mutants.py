@@ -17,6 +17,8 @@ import pytest
 import tinygrad_llm.generation  # noqa: F401  (what is mutated)
 from tinygrad_llm import enable_grad
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of mutants that overflow
+
 HERE = Path(__file__).parent
 PACKAGE = "tinygrad_llm.generation"
 
@@ -55,18 +57,22 @@ sampling > sampling top_p_keeps
 + (probabilities.dtype) >= removable
 - (probabilities.dtype) > removable
 + (probabilities.dtype) < removable
-- keep[-min_tokens_to_keep:] = True
-+ pass
-- keep[-min_tokens_to_keep:] = True
-+ keep[:min_tokens_to_keep] = True
-- np.argsort(scores[likeliest], kind
-+ np.argsort(-scores[likeliest], kind
+- [-min_tokens_to_keep:]
++ [:min_tokens_to_keep]
+- if len(keep) < min_tokens_to_keep:
++ if False:
 
-sampling > sampling large_nucleus
+sampling > sampling sorting_everything
 - below = tail + np
 + below = np
-- or tail <= removable
-+ or True
+- np.argsort(scores[at_edge], kind
++ np.argsort(-scores[at_edge], kind
+- tail = below[edge + 1]
++ tail = below[edge]
+- np.flatnonzero(bins < edge)
++ np.flatnonzero(bins <= edge)
+- > removable) - 1
++ > removable)
 
 sampling > sampling min_p_keeps
 - keep = probabilities >= p *
@@ -217,13 +223,13 @@ generate > generate without_a_seed
 + 0
 
 generate > generate streamer_gets_the_prompts
-- added = np.full((n_rows, self.new_tokens), self.pad)
-+ added = np.zeros((n_rows, self.new_tokens), int)
+- self._added = np.full((n_rows, self.new_tokens), self.pad)
++ self._added = np.zeros((n_rows, self.new_tokens), int)
 
 generate > generate end_token_ends
 - int(text[-1]) in self.eos
 + int(text[0]) in self.eos
-- if step + 1 == self.new_tokens or not going.any():
+- if step + 1 == self.new_tokens or ended.all():
 + if step + 1 == self.new_tokens:
 
 prompts > generate tensors_are_prompts_too
