@@ -89,6 +89,15 @@ def test_rotary_products_depend_on_the_distance_alone(random):
     assert score(5, 5) == pytest.approx((q * k).sum(), rel=1e-12)
 
 
+def test_one_rotary_layer_serves_both_precisions(random):
+    layer = nn.RotaryPositions(4)
+    x = random(1, 1, 3, 4)
+    assert layer(tg.tensor(x.astype(np.float32))).dtype == tg.float32
+    out = layer(tg.tensor(x))
+    expected = rotated(x, np.arange(3), 10000.0, False, 4)
+    np.testing.assert_allclose(out.array, expected, rtol=1e-13, atol=1e-14)
+
+
 def test_rotary_angles_of_distant_positions_are_exact():
     layer = nn.RotaryPositions(2)
     x = tg.tensor(np.array([1, 0], np.float32).reshape(1, 1, 1, 2))

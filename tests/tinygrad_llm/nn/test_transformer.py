@@ -146,6 +146,17 @@ def test_unknown_names_are_refused():
         nn.TransformerBlock(4, 2, activation="gleu")
 
 
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+def test_eps_and_bias_reach_every_part(norm):
+    block = nn.TransformerBlock(C, H, norm=norm, eps=0.5, bias=False, cross_attention=True)
+    assert [block.norm1.eps, block.norm2.eps, block.norm3.eps] == [0.5] * 3
+    assert not any(name.endswith("bias") for name, _ in block.named_parameters())
+    biased = nn.TransformerBlock(C, H, norm=norm, cross_attention=True)
+    layers = [m for m in biased.modules() if isinstance(m, (nn.Linear, nn.LayerNorm))]
+    assert len(layers) == 10 + 3 * (norm == "layer_norm")
+    assert all(m.bias is not None for m in layers)
+
+
 def test_shared_rotary_positions_are_no_parameters():
     rotary = nn.RotaryPositions(2)
     model = nn.Sequential(*(nn.TransformerBlock(4, 2, rotary=rotary, bias=False) for _ in range(2)))
