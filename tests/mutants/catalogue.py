@@ -129,7 +129,7 @@ CATALOGUE = [
             "saved arrays live until the end",
             "            node.release()\n",
             "            pass\n",
-            walk("memory_falls_during_the_walk"),
+            walk("what_the_walk_has_passed_is_freed_while_it_goes_on"),
         ),
         (
             "a hook's answer is ignored",
@@ -144,7 +144,7 @@ CATALOGUE = [
             "a change before the forward pass counts",
             "return entry[2] if entry is not None and entry[1] > time else None",
             "return entry[2] if entry is not None and entry[1] >= time else None",
-            tensor("inplace.py::test_in_place_product_keeps_what_it_needs"),
+            tensor("inplace.py::test_a_change_before_the_forward_pass_is_no_error"),
         ),
         (
             "a view is not known to be one",

@@ -52,14 +52,15 @@ def test_a_value_used_twice_gets_both_gradients():
     assert a.grad.tolist() == [4.0]
 
 
-def test_a_long_and_a_short_way_to_the_same_value():
+@pytest.mark.parametrize("short_first", [False, True])
+def test_a_long_and_a_short_way_to_the_same_value(short_first):
     # A walk that runs a node when its first gradient arrives gives 2 instead of 2 + 8.
     a = leaf(3.0)
     b = a * 2
     c = b * 1
     for _ in range(3):
         c = c * 1
-    (b + c * 4).backward()
+    (b + c * 4 if short_first else c * 4 + b).backward()
     assert a.grad.tolist() == [10.0]
 
 
@@ -168,14 +169,14 @@ def test_a_branch_without_gradient_does_not_hold_up_the_rest():
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_shared_gradient_is_not_added_to_in_place(swapped):
-    # Add passes one array on to both of its operands; a then gets more, b must not.
+    # Add passes one array on to both of its operands, and each of them gets more, of its own.
     x, y = leaf(1.0, 2.0), leaf(1.0, 2.0)
     a, b = x * 1, y * 1
-    more = (a * 3).sum()
-    both = (b + a if swapped else a + b).sum()
-    (more + both if swapped else both + more).backward()
+    both = (a + b).sum()
+    more = (a * 3).sum() + (b * 5).sum()
+    (both + more if swapped else more + both).backward()
     assert x.grad.tolist() == [4.0, 4.0]
-    assert y.grad.tolist() == [1.0, 1.0]
+    assert y.grad.tolist() == [6.0, 6.0]
 
 
 # -- memory --
@@ -198,6 +199,22 @@ def test_memory_falls_during_the_walk():
         tracemalloc.stop()
     # Saved inputs go as gradients come: the peak of what is new is a few arrays, not `depth`.
     assert peak < 8 * x.nbytes
+
+
+def test_what_the_walk_has_passed_is_freed_while_it_goes_on():
+    x = leaf(*np.linspace(0, 1, 100))
+    first = y = x * 1
+    saved = []
+    for _ in range(10):
+        y = y.sin()
+        saved.append(weakref.ref(y.array))
+    alive = []
+    first.register_hook(lambda _: alive.append(sum(ref() is not None for ref in saved)))
+    loss = y.sum()
+    del y
+    assert sum(ref() is not None for ref in saved) == 9  # the inputs of the later ones
+    loss.backward()
+    assert alive[0] <= 1
 
 
 def test_the_graph_is_gone_after_backward_even_if_the_loss_is_kept():

@@ -103,6 +103,16 @@ def test_changes_that_backward_does_not_need_are_allowed():
     y.backward()
 
 
+def test_a_change_before_the_forward_pass_is_no_error():
+    h, other = tg.zeros(3, dtype=tg.float64), tg.ones(2)
+    h += 2
+    w = leaf(1.0, 2.0, 3.0)
+    y = (h * w).sum()
+    other += 1  # some change after it, so that backward looks
+    y.backward()
+    assert w.grad.tolist() == [2.0, 2.0, 2.0]
+
+
 def test_in_place_arithmetic_is_recorded():
     for change, slope in [
         (lambda h, w: h.__iadd__(w), 1),
