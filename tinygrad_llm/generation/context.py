@@ -6,9 +6,10 @@ the end of it. To read exactly the last n_positions tokens each time would be si
 with every new token each of the others moves to another position, so that all cached keys and
 values, which depend on the positions (and on tokens that are no longer read), become worthless.
 Therefore the window slides in large steps: when it is full, it shrinks to its latter half, which
-is read again, and then it grows, token by token. One more token is read for each that is written,
-in all: time per token stays flat. How much is read depends on the length of the text alone, so
-the slow path, the fast one, and a run that continues what another wrote, agree.
+is read again, and then it grows, token by token. Half a window is read again for each half window
+that is written, in all one more token a token: time per token stays flat. How much is read depends
+on the length of the text alone, so that the slow path, the fast one, and a run that continues what
+another wrote, agree.
 """
 
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 from tinygrad_llm.autograd import no_grad
 from tinygrad_llm.errors import CheckpointError
 from tinygrad_llm.generation.prompts import Prompts
+
+_ROOM = 1024  # tokens, in the cache of a model without a limit; it grows
 
 
 def window_length(length: Any, n_positions: int | None) -> Any:
@@ -75,7 +78,7 @@ class Reader:
         self._copies = copies
         self._n_positions = context_limit(model)
         longest = self.width + new_tokens - 1  # the last token is written, but not read
-        self._room = min(longest, self._n_positions or longest)
+        self._room = min(longest, self._n_positions or _ROOM)
         self._windows = np.full(len(prompts), -1)  # tokens of each row that were read last
         # A model that keeps nothing reads the last n_positions tokens each time.
         self._slides = self._new_cache(1) is not None

@@ -92,7 +92,8 @@ class Job:
         n_rows = len(self.prompts) * copies
         reader = Reader(self.model, self.prompts, copies, self.new_tokens, self.config.use_cache)
         streams = self._streams(copies) if self.config.do_sample else []
-        self._added = np.full((n_rows, self.new_tokens), self.pad)
+        # Not filled at once: whoever asks for a million tokens may stop after ten.
+        self._added = np.empty((n_rows, self.new_tokens), np.int64)
         self._lengths = np.zeros(n_rows, np.int64)
         rows = np.arange(n_rows)  # those that go on
         for step in range(self.new_tokens):
@@ -104,6 +105,7 @@ class Job:
                 tokens = sampling.sample(probabilities, [streams[row] for row in rows])
             else:
                 tokens = scores.argmax(axis=-1)
+            self._added[:, step] = self.pad
             self._added[rows, step] = tokens
             self._lengths[rows] = step + 1
             yield self._added[:, step]

@@ -85,12 +85,12 @@ def _nucleus(
     removable = probabilities.dtype.type(1 - p)
     bins = np.minimum((scores.max() - scores) * _BINS_PER_NAT, _BINS - 1).astype(np.int64)
     mass = np.bincount(bins, probabilities, _BINS)  # float64; the likeliest bin first
-    below = np.cumsum(mass[::-1])[::-1]  # of each bin and all less likely ones
+    below_bins = np.cumsum(mass[::-1])[::-1]  # of each bin and all less likely ones
     # Rounded before it is compared, so that 0.1 + 0.1 is no more than 1 - 0.8.
-    edge = np.count_nonzero(below.astype(probabilities.dtype) > removable) - 1
+    edge = np.count_nonzero(below_bins.astype(probabilities.dtype) > removable) - 1
     at_edge = np.flatnonzero(bins == edge)
     order = at_edge[np.argsort(scores[at_edge], kind="stable")]  # least likely first
-    tail = below[edge + 1] if edge + 1 < _BINS else 0.0
+    tail = below_bins[edge + 1] if edge + 1 < _BINS else 0.0
     below = tail + np.cumsum(probabilities[order], dtype=np.float64)
     keep = order[below.astype(probabilities.dtype) > removable]
     keep = np.append(np.flatnonzero(bins < edge), keep)

@@ -67,8 +67,8 @@ sampling > sampling sorting_everything
 + below = np
 - np.argsort(scores[at_edge], kind
 + np.argsort(-scores[at_edge], kind
-- tail = below[edge + 1]
-+ tail = below[edge]
+- tail = below_bins[edge + 1]
++ tail = below_bins[edge]
 - np.flatnonzero(bins < edge)
 + np.flatnonzero(bins <= edge)
 - > removable) - 1
@@ -223,8 +223,8 @@ generate > generate without_a_seed
 + 0
 
 generate > generate streamer_gets_the_prompts
-- self._added = np.full((n_rows, self.new_tokens), self.pad)
-+ self._added = np.zeros((n_rows, self.new_tokens), int)
+- self._added[:, step] = self.pad
++ self._added[:, step] = 0
 
 generate > generate end_token_ends
 - int(text[-1]) in self.eos
