@@ -48,8 +48,8 @@ class Part(NamedTuple):
 def replace(name: str, mine: Any) -> Iterator[None]:
     """Within the block, use `mine` wherever the engine would use the part called `name`.
 
-    `mine` is called exactly as the original, except that arguments at their defaults are left out
-    if it does not take them. Raises ConfigError for a name that is no part, with the nearest.
+    `mine` is called as the original is, but arguments that are at their defaults are left out if it
+    does not take them. Raises ConfigError for a name that is no part, with the nearest one.
     """
     part = find(name)
     if not callable(mine):
@@ -62,8 +62,7 @@ def replace(name: str, mine: Any) -> Iterator[None]:
                 kinds = ("function", "class")
                 wanted = kinds[inspect.isclass(part.original)]
                 raise ConfigError(f"replace: {name} is a {wanted}, so a {wanted} must replace it")
-            if part.room == "functional":
-                mine = _adapted(part, mine)
+            mine = _adapted(part, mine)
             stack.enter_context(_everywhere(part.name, part.original, mine))
         operation = part.name.removesuffix("_forward").removesuffix("_backward")
         if operation in _FUSED and part.room in ("functional", "kernels"):
@@ -140,26 +139,28 @@ def _tables(module: ModuleType) -> list[dict[Any, Any]]:
     return [vars(module), *own]
 
 
-def _adapted(part: Part, mine: Callable[..., Any]) -> Callable[..., Any]:
-    """`mine` with what the engine may rely on: its arguments fit, and it returns tensors."""
+def _adapted(part: Part, mine: Any) -> Any:
+    """`mine` with what the engine may rely on: its arguments fit, functions return tensors."""
     from tinygrad_llm.tensor import Tensor
 
-    known = inspect.signature(part.original)
-    try:
-        taken = inspect.signature(mine)
-    except ValueError:  # a builtin, which has none
-        taken = known
-    any_keyword = any(p.kind is p.VAR_KEYWORD for p in taken.parameters.values())
+    fit = _fitting(inspect.signature(part.original), mine)
+    if part.name == "scaled_dot_product_attention":
+        fit = _without_offset(fit, mine)
+    if inspect.isclass(mine):
+
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+            args, kwargs = fit(args, kwargs)
+            mine.__init__(self, *args, **kwargs)
+
+        names = {"__init__": __init__, "__module__": mine.__module__, "__doc__": mine.__doc__}
+        return type(mine.__name__, (mine,), {**names, "__qualname__": mine.__qualname__})
 
     @functools.wraps(mine)
     def adapted(*args: Any, **kwargs: Any) -> Any:
-        for key in [k for k in kwargs if k not in taken.parameters and not any_keyword]:
-            default = known.parameters[key].default if key in known.parameters else ...
-            if kwargs[key] is default or (default is not None and kwargs[key] == default):
-                del kwargs[key]
+        args, kwargs = fit(args, kwargs)
         result = mine(*args, **kwargs)
         first = result[0] if isinstance(result, tuple) and result else result
-        if not isinstance(first, Tensor):
+        if part.room == "functional" and not isinstance(first, Tensor):
             raise TypeError(
                 f"{part.name}: the function put in its place returned {type(first).__name__}, not "
                 f"a Tensor. Compute with the tensors' own operations, so that gradients flow; "
@@ -168,6 +169,64 @@ def _adapted(part: Part, mine: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return adapted
+
+
+def _fitting(known: inspect.Signature, mine: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """A function (args, kwargs) -> the same without those that are at their defaults anyway, if
+    `mine` does not take them: an exercise need not have every option of the engine's."""
+    try:
+        taken = inspect.signature(mine).parameters.values()
+    except ValueError:  # some builtins have none
+        taken = known.parameters.values()
+    any_name = any(p.kind is p.VAR_KEYWORD for p in taken)
+    names = {p.name for p in taken}
+    places = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in taken)
+    if any(p.kind is p.VAR_POSITIONAL for p in taken):
+        places = len(known.parameters) + 1
+    defaults = {name: p.default for name, p in known.parameters.items()}
+    order = list(defaults)
+
+    def is_default(name: str, value: Any) -> bool:
+        plain = value is None or isinstance(value, bool | int | float | str)
+        return plain and name in defaults and value == defaults[name]
+
+    def fit(args: Any, kwargs: Any) -> tuple[Any, Any]:
+        while places < len(args) <= len(order) and is_default(order[len(args) - 1], args[-1]):
+            args = args[:-1]
+        if not any_name:
+            kwargs = {k: v for k, v in kwargs.items() if k in names or not is_default(k, v)}
+        return args, kwargs
+
+    return fit
+
+
+def _without_offset(fit: Any, mine: Any) -> Any:
+    """PyTorch's attention has no causal_offset, which the KV cache needs; a mask says the same."""
+    import numpy as np
+
+    from tinygrad_llm.tensor import Tensor
+
+    if "causal_offset" in inspect.signature(mine).parameters:
+        return fit
+
+    def fit_attention(args: Any, kwargs: Any) -> tuple[Any, Any]:
+        query, key, value, *others = args
+        options = {**dict(zip(("attn_mask", "dropout_p", "is_causal"), others)), **kwargs}
+        offset = options.pop("causal_offset", 0)
+        if offset and options.get("is_causal"):
+            # Query i sees the keys up to i + offset: all of them, if it is one new token.
+            places = np.arange(key.shape[-2]) <= np.arange(query.shape[-2])[:, None] + offset
+            mask = options.get("attn_mask")
+            if not places.all():
+                if mask is None or mask.dtype == np.bool_:
+                    seen = places if mask is None else mask.array & places
+                else:
+                    seen = np.where(places, mask.array, mask.array.dtype.type(-np.inf))
+                options["attn_mask"] = Tensor(seen)
+            options["is_causal"] = False
+        return fit((query, key, value), options)
+
+    return fit_attention
 
 
 @contextlib.contextmanager

@@ -59,8 +59,11 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _inside(path: Path) -> str:
-    """The runs in a folder of runs, which is easily named instead."""
+    """What is there instead: the runs in a folder of runs, which is easily named, or files."""
     if not path.is_dir():
-        return ", it is a file"
+        return "; it is a file"
     runs = sorted(config.parent.name for config in path.glob("*/config.json"))
-    return f"; did you mean {' or '.join(str(path / name) for name in runs[:3])}?" if runs else ""
+    if runs:
+        return f"; did you mean {' or '.join(str(path / name) for name in runs[:3])}?"
+    names = sorted(entry.name for entry in path.iterdir())
+    return f"; it holds {', '.join(names[:5]) or 'nothing'}{', ...' if len(names) > 5 else ''}"

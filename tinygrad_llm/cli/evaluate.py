@@ -77,7 +77,7 @@ def _context(model: Any, asked: int | None, settings: dict[str, Any]) -> int:
 
     trained_with = getattr(model.config, "n_positions", None)
     # Where the field is free, the model works on longer texts than it was trained on.
-    limited = trained_with is not None and "n_positions" not in model.config.free
-    if asked and limited and asked > trained_with:
+    limit = trained_with if "n_positions" not in getattr(model.config, "free", ()) else None
+    if asked and limit and asked > limit:
         raise ConfigError(f"--context={asked} is more than the model's {trained_with} positions")
     return asked or trained_with or settings.get("context", 64)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tinygrad_llm.cli.options import part_option
-from tinygrad_llm.errors import ConfigError, UserError
+from tinygrad_llm.errors import ConfigError, TokenizerError, UserError
 
 # How the settings of `generation`, which its messages name, are spelled here.
 _SPELLING = {
@@ -75,6 +75,11 @@ def _write(
 
     model, tokenizer, _ = load(checkpoint)
     start = prompt or first_text(tokenizer)
+    try:
+        tokenizer.encode(start)
+    except TokenizerError as error:
+        reason = str(error).removeprefix("encode: ").partition("; ")[0]
+        raise TokenizerError(f"--prompt: {reason}") from error
     try:
         if beams == samples == 1:
             pieces = generation.stream(model, start, tokenizer=tokenizer, **settings)

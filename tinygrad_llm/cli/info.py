@@ -17,11 +17,14 @@ _INDEX = "model.safetensors.index.json"  # lists the files of a checkpoint in se
 def command(checkpoint: Path, show_tensors: bool) -> None:
     """What a checkpoint holds: configuration, parameters, size.
 
-    CHECKPOINT is a folder with model.safetensors and config.json, or a .safetensors file. Only
-    the headers are read, so this is quick for any size.
+    CHECKPOINT is a checkpoint folder, a run folder, whose best checkpoint is taken, or a
+    .safetensors file. Only the headers are read, so this is quick for any size.
     """
+    from tinygrad_llm.cli.checkpoint import checkpoint_folder
     from tinygrad_llm.pretrained.safetensors import TensorInfo, read_header
 
+    if not checkpoint.is_file():
+        checkpoint = checkpoint_folder(checkpoint)
     files = _weight_files(checkpoint)
     headers = [read_header(file) for file in files]
     tensors: dict[str, TensorInfo] = {}
@@ -29,7 +32,7 @@ def command(checkpoint: Path, show_tensors: bool) -> None:
         for name in header.tensors.keys() & tensors.keys():
             raise CheckpointError(f"{file}: tensor {name!r} is in another file of the checkpoint")
         tensors |= header.tensors
-    config = _read_config(checkpoint)
+    config = _read_config(checkpoint, "config.json")
 
     parameters = sum(tensor.size for tensor in tensors.values())
     size = sum(file.stat().st_size for file in files)
@@ -39,8 +42,12 @@ def command(checkpoint: Path, show_tensors: bool) -> None:
     _row("parameters", f"{parameters:,} in {len(tensors)} tensors ({', '.join(dtypes) or 'none'})")
     _row("size", f"{size:,} bytes" + (f" in {len(files)} files" if len(files) > 1 else ""))
     for key, text in headers[0].metadata.items() if headers else ():
-        if not key.startswith("tinygrad_llm."):  # our own checksums are of no interest here
+        # Our own checksums, and the configuration, which is printed below, are of no interest.
+        if not key.startswith("tinygrad_llm.") and key != "config":
             _row(f"({key})", text)
+    for key, value in _read_config(checkpoint, "checkpoint.json").items():
+        if key != "tokenizer_sha256":
+            _row(key.replace("_", " "), value)
     if config:
         click.echo("\nconfig.json")
         for key, value in config.items():
@@ -63,8 +70,6 @@ def _model_name(config: dict[str, Any]) -> str:
 def _weight_files(checkpoint: Path) -> list[Path]:
     if checkpoint.is_file():
         return [checkpoint]
-    if not checkpoint.is_dir():
-        raise CheckpointError(f"{checkpoint}: there is no such file or folder")
     single, index = checkpoint / "model.safetensors", checkpoint / _INDEX
     if single.is_file():
         return [single]
@@ -73,12 +78,11 @@ def _weight_files(checkpoint: Path) -> list[Path]:
         if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
             raise CheckpointError(f"{index}: has no weight_map of tensor names to file names")
         return [checkpoint / name for name in sorted(set(table.values()))]
-    inside = ", ".join(sorted(path.name for path in checkpoint.iterdir())) or "nothing"
-    raise CheckpointError(f"{checkpoint}: holds no model.safetensors; it holds {inside}")
+    raise CheckpointError(f"{checkpoint}: holds no {single.name}")
 
 
-def _read_config(checkpoint: Path) -> dict[str, Any]:
-    path = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / "config.json"
+def _read_config(checkpoint: Path, name: str) -> dict[str, Any]:
+    path = (checkpoint if checkpoint.is_dir() else checkpoint.parent) / name
     return _read_json(path) if path.is_file() else {}
 
 

@@ -173,5 +173,5 @@ class Trainer:
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            for asked, handler in previous.items():
+                signal.signal(asked, handler)

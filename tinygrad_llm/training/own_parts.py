@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinygrad_llm import replace as replacing
 from tinygrad_llm.errors import ConfigError, UserError
 from tinygrad_llm.replace import find, replace
 
@@ -56,6 +57,8 @@ def own_parts(parts: Sequence[str]) -> Iterator[None]:
             raise
         except Exception as error:
             place = _place_in(error, files)
+            if place is None and _raised_in_replace(error):  # it was called, or it returned, wrong
+                place = f"a part from {', '.join(map(str, files))}"
             if place is None:
                 raise
             raise UserError(f"{place}: {type(error).__name__}: {error}") from error
@@ -92,3 +95,7 @@ def _place_in(error: BaseException, files: Any) -> str | None:
         if Path(frame.filename) in files:
             return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
     return None
+
+
+def _raised_in_replace(error: BaseException) -> bool:
+    return traceback.extract_tb(error.__traceback__)[-1].filename == replacing.__file__

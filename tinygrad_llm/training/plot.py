@@ -23,6 +23,7 @@ def plot_loss(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # no pyplot: it would keep state and want a screen
+    from matplotlib.ticker import MaxNLocator
 
     steps = [(e["step"], e["loss"]) for e in entries if e.get("event") == "step"]
     evaluations = [e for e in entries if e.get("event") == "evaluation" and e["loss"] > 0]
@@ -58,7 +59,7 @@ def plot_loss(
     axes.grid(axis="y", color="0.93")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if steps or evaluations:
         axes.legend(frameon=False, loc="upper right")
     with atomic_write(path, "wb") as file:

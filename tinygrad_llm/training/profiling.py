@@ -122,7 +122,7 @@ def _profile_steps(config: TrainConfig, steps: int, warm_up: int) -> Profile:
             optimizer_step()
             watching.section("optimiser", time.perf_counter() - started)
 
-        trainer.optimizer.step = timed_step  # type: ignore[method-assign]
+        trainer.optimizer.step = timed_step  # type: ignore[method-assign,assignment]
         for _ in range(steps):
             trainer.train_step()
             trainer.step += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -36,12 +37,13 @@ class Recorder:
         self.saved_step: int | None = None  # of the last checkpoint
 
     def __call__(self, event: str, **values: Any) -> None:
-        {
+        answers: dict[str, Callable[..., None]] = {
             "step": self._step,
             "evaluation": self._evaluation,
             "checkpoint": self._checkpoint,
             "stopping": self.display.stopping,
-        }[event](**values)
+        }
+        answers[event](**values)
 
     @cached_property
     def corpus_digest(self) -> str:

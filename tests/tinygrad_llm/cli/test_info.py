@@ -52,8 +52,8 @@ def test_a_checkpoint_in_several_files(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda d: d / "nowhere", "there is no such file or folder"),
-        (lambda d: d, "holds no model.safetensors; it holds notes.txt"),
+        (lambda d: d / "nowhere", "there is no such folder"),
+        (lambda d: d, "holds neither a checkpoint nor a run with one; it holds notes.txt"),
         (lambda d: d / "notes.txt", "header would be"),
     ],
     ids=["missing", "other folder", "other file"],
@@ -71,3 +71,13 @@ def test_a_broken_config_is_named(checkpoint, capsys, text):
     err = capsys.readouterr().err
     assert "config.json" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["gpt", "lstm-bpe", "ngram"])
+def test_a_run_is_its_best_checkpoint(runs, name, tllm):
+    result = tllm("info", runs[name])
+    assert result.code == 0
+    place = runs[name] / ("last" if name == "ngram" else "best")
+    assert result.out.splitlines()[0].split() == ["checkpoint", str(place)]
+    assert "bits per character" in result.out
+    assert "sha256" not in result.out
