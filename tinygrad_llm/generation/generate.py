@@ -125,8 +125,8 @@ class Job:
     def search(self) -> list[np.ndarray]:
         """Beam search: the best texts of each prompt."""
         config = self.config
-        # At most one in 1 + len(eos) candidates of a beam is not an end: so many are enough to
-        # keep num_beams texts running.
+        # Of the best 1 + len(eos) tokens after a text at least one is no end: with so many
+        # candidates a beam there are always num_beams texts that run on.
         per_beam = max(2, 1 + len(self.eos))
         if self.vocab_size is not None and per_beam > self.vocab_size:
             raise ConfigError(
