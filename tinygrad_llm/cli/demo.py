@@ -80,10 +80,11 @@ def command(out: Path, source: str, steps: int | None, overwrite: bool) -> None:
         {"n-gram": ngram.evaluation.bits_per_character},
     )  # fmt: skip
 
+    say(f"\nDone in {time.perf_counter() - started:.0f} s. Kept are\n")
+    for what, path in (("GPT", out), ("n-gram", out / "ngram"), ("loss curve", out / "loss.png")):
+        say(f"  the {what:12}{path}")
+    say("\nType next:\n")
     folder = shlex.quote(str(out))
-    say(f"\nDone in {time.perf_counter() - started:.0f} s. The GPT is kept in {folder}, the n-gram "
-        f"in {shlex.quote(str(out / 'ngram'))},\nthe loss curve in "
-        f"{shlex.quote(str(out / 'loss.png'))}. Type next:\n")  # fmt: skip
     for line, about in (
         (f"tllm generate {folder} --prompt {shlex.quote(prompt)}", "let it write more"),
         (f"tllm train --resume {folder} --steps {2 * steps}", "let it learn on"),
