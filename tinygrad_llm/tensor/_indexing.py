@@ -37,6 +37,8 @@ def _part(part: Any) -> Any:
 
 def as_index(index: Any) -> ops.Index:
     """What a user wrote between the brackets, in the two steps of ops.Index."""
+    if type(index) is int:  # the usual cases first
+        return ops.Index((index, Ellipsis), None)
     basic: list[Any] = []
     advanced: list[Any] = []
     picking = False
