@@ -73,18 +73,19 @@ def steps_that_fit(seconds_per_step: float, seconds_left: float) -> int:
 
 
 def first_words(tokenizers: list[Any], corpus: data.TokenCorpus) -> str:
-    """What all texts begin with: "The ", or what the held-out text has, if it has no Latin letters.
+    """What all texts begin with: "The ", or a word of the held-out text, if that has other letters.
 
     tokenizers: those that must be able to encode it; the corpus is of the first one.
     """
-    beginning = tokenizers[0].decode(corpus.validation[:8])
-    for prompt in ("The ", beginning.replace("\ufffd", "")):
+    # Its ends may be halves of characters, which are no text.
+    words = tokenizers[0].decode(corpus.validation[:60]).replace("\ufffd", " ").split()
+    for prompt in ("The ", *(word[:12] for word in words)):
         try:
-            if prompt and all(tokenizer.encode(prompt) for tokenizer in tokenizers):
+            if all(tokenizer.encode(prompt) for tokenizer in tokenizers):
                 return prompt
         except TokenizerError:
             continue
-    return beginning
+    return "\n"
 
 
 def verdict(ngram: Run, gpt: Run) -> str:

@@ -140,3 +140,51 @@ def test_silence(capsys):
     silent.stopping()
     silent.stop()
     assert capsys.readouterr() == ("", "")
+
+
+@posix
+@pytest.mark.parametrize("model", ["mlp", "ngram"])
+def test_the_command_on_a_terminal(model, text_file, tmp_path, monkeypatch):
+    """Training, and going on with a run, where the bar is asked for things before it has begun."""
+    monkeypatch.setenv("TINYGRAD_LLM_KERNELS", "numpy")
+    out = tmp_path / "run"
+    tllm = [sys.executable, "-m", "tinygrad_llm", "train"]
+    settings = ["--steps", "4", "--context", "8", "--n-embd", "4", "--sample-tokens", "9"]
+    settings += ["--model", model, "--data", str(text_file), "--out", str(out)]
+    for arguments in (settings, ["--resume", str(out), "--steps", "6"]):
+        written, status = in_a_terminal([*tllm, *arguments])
+        text = plain(written)
+        assert status == 0, text
+        assert "Traceback" not in text
+        assert "bits per character" in text
+        if model != "ngram":
+            assert f"step {arguments[-1] if '--resume' in arguments else 4}/" in text
+            assert "  | " in text  # the samples
+
+
+@posix
+def test_ctrl_c_on_a_terminal(text_file, tmp_path, monkeypatch):
+    """The terminal sends the signal, and what is said is below the bar."""
+    monkeypatch.setenv("TINYGRAD_LLM_KERNELS", "numpy")
+    script = (
+        "import os, signal, sys, threading\n"
+        "from tinygrad_llm import cli\n"
+        "from tinygrad_llm.training.loop import Trainer\n"
+        "original = Trainer.train_step\n"
+        "def step(self):\n"
+        "    if self.step == 5:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return original(self)\n"
+        "Trainer.train_step = step\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    settings = ["--steps", "400", "--context", "8", "--n-embd", "4", "--model", "mlp"]
+    written, status = in_a_terminal(
+        [sys.executable, "-c", script, "train", *settings, "--data", str(text_file),
+         "--out", str(tmp_path / "run")]
+    )  # fmt: skip
+    text = plain(written)
+    assert status == 130
+    assert progress.STOPPING in text
+    last = text.rstrip().replace("\r\n", "\n").splitlines()[-1]
+    assert last.startswith("Stopped at step 6 of 400, saved. Go on with: tllm train --resume")
