@@ -1,6 +1,7 @@
 """What the engine itself costs per operation: tiny tensors, ours beside PyTorch eager.
 
     python benchmarks/overhead.py            # about a minute; writes results/overhead.json
+    python benchmarks/overhead.py --table    # and every row of the op table, forward
 
 On 4 x 5 matrices the arithmetic takes next to no time: what is left is the Python of an operation,
 its place in the graph, its dispatch, and the walk back. Both engines use one thread and are timed
@@ -21,6 +22,7 @@ from machine import machine_card
 
 import tinygrad_llm as tg
 from tinygrad_llm.files import write_json
+from tinygrad_llm.optable import OPS, Op
 
 RESULTS = Path(__file__).parent / "results" / "overhead.json"
 DEPTH = 20  # operations in a chain
@@ -70,6 +72,20 @@ def _both(run: Callable[..., Any], tensors: list[Any]) -> Callable[[], Any]:
     return step
 
 
+def _row(op: Op, library: Any) -> Callable[[], Any]:
+    """One call of an operation of the op table, on its first sample."""
+    sample = op.samples[0]
+    arrays = sample.arrays(dtype="float32")
+    if library is torch:
+        function = eval(op.torch, {"torch": torch})
+        values = [torch.tensor(array) for array in arrays]
+    else:
+        function, values = op.call, [tg.Tensor(array) for array in arrays]
+    for spec, value in zip(sample.tensors(), values, strict=True):
+        value.requires_grad = op.differentiable and spec.floating and spec.grad
+    return lambda: sample.call(function, values)
+
+
 def _slice(step: Callable[[], Any], count: int) -> float:
     start = time.perf_counter()
     for _ in range(count):
@@ -97,6 +113,7 @@ def compare(ours: Callable[[], Any], theirs: Callable[[], Any], seconds: float) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="for each case (default 1)")
+    parser.add_argument("--table", action="store_true", help="also every row of the op table")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -120,6 +137,12 @@ def main() -> None:
     }
     print(f"geometric mean of the ratios: {summary} (below 1: cheaper than PyTorch eager)")
     result = {"machine": machine_card("torch"), "threads": 1, "summary": summary, "rows": rows}
+    if options.table:
+        result["table"] = {}
+        for op in OPS.values():
+            found = compare(_row(op, tg), _row(op, torch), options.seconds / 10)
+            result["table"][op.name] = found
+            print(f"{op.name:40s}{found['ours_median']:9.2f}{found['pytorch_median']:9.2f}")
     write_json(options.output, result)
 
 

@@ -20,7 +20,7 @@ def owner(array: Array) -> Array:
     """The array whose memory `array` shows: itself, or what it is a view of."""
     base = array.base
     while base is not None:
-        if isinstance(base, type(array)):
+        if hasattr(base, "dtype"):  # it may also be bytes, a memory map, ...
             array = base
         base = getattr(base, "base", None)
     return array

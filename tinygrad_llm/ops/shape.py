@@ -80,16 +80,19 @@ class Pad(Function):
 
     def forward(self, x: Array, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
         self.shape = x.shape
-        keep = [
-            slice(max(-before, 0), n - max(-after, 0))
-            for n, (before, after) in zip(x.shape, widths, strict=True)
-        ]
-        self.source = tuple(keep)
-        grow = [(max(before, 0), max(after, 0)) for before, after in widths]
-        out = np.pad(x[self.source], grow, constant_values=value)
-        self.target = tuple(
-            slice(before, n - after) for n, (before, after) in zip(out.shape, grow, strict=True)
+        shape = [n + before + after for n, (before, after) in zip(x.shape, widths, strict=True)]
+        # What is kept of x, and where it comes to lie.
+        self.source = tuple(
+            [
+                slice(max(-before, 0), n - max(-after, 0))
+                for n, (before, after) in zip(x.shape, widths)
+            ]
         )
+        self.target = tuple(
+            [slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, widths)]
+        )
+        out = np.full_like(x, value, shape=shape)
+        out[self.target] = x[self.source]
         return out
 
     def backward(self, dout: Array) -> Array:
