@@ -95,17 +95,17 @@ def verdict(ngram: Run, gpt: Run) -> str:
     counted, learned = ngram.evaluation.bits_per_character, gpt.evaluation.bits_per_character
     window = gpt.config.context * gpt.evaluation.characters / gpt.evaluation.tokens
     sizes = (
-        f"the n-gram looks at {ngram.config.order - 1} characters and remembers all it has read in "
-        f"{ngram.model.num_parameters():,} counts; the GPT looks at about {window:.0f} characters "
-        f"through {gpt.model.num_parameters():,} weights"
+        f"The n-gram looks at {ngram.config.order - 1} characters, and remembers all that it has "
+        f"read in {ngram.model.num_parameters():,} counts; the GPT looks at about {window:.0f} "
+        f"characters, through {gpt.model.num_parameters():,} weights."
     )
     if learned < counted:
         return (
-            f"The GPT needs {1 - learned / counted:.0%} fewer bits: {sizes}, and what it has "
-            f"learned of one word it knows of all that are used alike."
+            f"The GPT wins: it needs {1 - learned / counted:.0%} fewer bits. {sizes} What it has "
+            f"learned of one word, it knows of all that are used alike."
         )
     return (
-        f"The n-gram is still ahead, the GPT needs {learned / counted - 1:.0%} more bits: {sizes}. "
-        f"On so little text counting is hard to beat, and the GPT had to begin at nothing; it "
-        f"gains with every step and every new text, the table does not."
+        f"The n-gram wins: the GPT needs {learned / counted - 1:.0%} more bits. {sizes} Counting "
+        f"is done after one reading, and on so little text its memory is hard to beat; the GPT "
+        f"has to find its weights step by step, and had a minute."
     )

@@ -224,6 +224,52 @@ def test_the_name_of_the_object_may_be_left_out(tllm, text, tmp_path):
     assert mine.with_suffix(".calls").exists()
 
 
+PARTS = """
+from tinygrad_llm import nn, optim, tokenizers
+
+class MyNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x) * 1.01
+
+class MyAdamW(optim.AdamW):
+    def step(self):
+        for group in self.param_groups:
+            group["lr"] *= 0.5
+        return super().step()
+
+class Backwards(tokenizers.CharTokenizer):
+    def __init__(self, characters):
+        super().__init__(sorted(characters, reverse=True))
+"""
+
+
+@pytest.mark.parametrize(
+    "part", ["nn.LayerNorm={}:MyNorm", "optim.AdamW={}:MyAdamW",
+             "tokenizers.CharTokenizer={}:Backwards"]
+)  # fmt: skip
+def test_layers_optimisers_and_tokenizers_from_a_file(tllm, text, tmp_path, part):
+    """They change the run, from a TOML file too, and a resumed one goes on with them."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(PARTS)
+    config = tmp_path / "run.toml"
+    config.write_text(f'parts = ["{part.format(mine)}"]\ndata = "{text}"\n')
+    runs = {}
+    for name, given in {
+        "plain": ["--data", text], "mine": ["--config", config], "resumed": ["--config", config],
+    }.items():  # fmt: skip
+        out = runs[name] = tmp_path / name
+        more = ["--checkpoint-interval", 2, "--schedule", "constant"]
+        steps = ["--steps", 2 if name == "resumed" else 4]
+        result = tllm("train", *given, "--out", out, *TINY, *steps, *more)
+        assert result.code == 0, result.err
+    assert tllm("train", "--resume", runs["resumed"], "--steps", 4).code == 0
+    plain, own, resumed = (
+        (out / "last" / "model.safetensors").read_bytes() for out in runs.values()
+    )
+    assert plain != own
+    assert own == resumed
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

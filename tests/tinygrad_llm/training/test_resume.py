@@ -240,3 +240,20 @@ def test_the_weights_after_a_resume_are_those_of_the_file(configure):
     again = resume(config.folder)
     for name, tensor in first.model.state_dict().items():
         np.testing.assert_array_equal(tensor.array, again.model.state_dict()[name].array)
+
+
+@pytest.mark.slow
+def test_with_matrices_that_are_worth_several_threads(configure, state_of, killed_at, text_file):
+    """In tiny runs BLAS and the kernels use one; sums must not depend on who comes first."""
+    text_file.write_text(text_file.read_text() * 5)
+    settings = {"n_layer": 2, "n_embd": 128, "n_head": 4, "context": 64, "batch_size": 8,
+                "accumulation": 2, "steps": 8}  # fmt: skip
+    whole = configure(**settings)
+    train(whole)
+    for number in (5, 9, 12):
+        config = configure(**settings)
+        killed_at(number)
+        with pytest.raises(Killed):
+            train(config)
+        finish(config, killed_at)
+        assert state_of(config.folder) == state_of(whole.folder)
