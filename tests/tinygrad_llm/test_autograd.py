@@ -628,3 +628,44 @@ def test_detach_stops_the_gradient():
     assert np.shares_memory(d.array, y.array)
     (y + d * 10).backward()
     assert x.grad.tolist() == [3.0]
+
+
+# -- autograd.grad --
+
+
+def test_grad_gives_gradients_and_touches_nothing():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    h = x * w
+    loss = (h * h).sum()
+    dx, dh = autograd.grad(loss, [x, h], retain_graph=True)
+    assert dh.tolist() == [6.0, 16.0]
+    assert dx.tolist() == [18.0, 64.0]
+    assert x.grad is None
+    assert w.grad is None
+    (dw,) = autograd.grad(loss, w)
+    assert dw.tolist() == [6.0, 32.0]
+    y = x * 2
+    (dx,) = autograd.grad(y, x, grad_output=[1.0, 10.0])
+    assert dx.tolist() == [2.0, 20.0]
+    (same,) = autograd.grad(x, x, grad_output=tg.ones(2))
+    assert same.tolist() == [1.0, 1.0]
+
+
+def test_grad_says_what_is_wrong():
+    x, other = leaf(1.0, 2.0), leaf(3.0)
+    with pytest.raises(RuntimeError, match=r"does not depend on inputs\[1\]"):
+        autograd.grad((x * 2).sum(), [x, other])
+    assert autograd.grad((x * 2).sum(), [x, other], allow_unused=True)[1] is None
+    with pytest.raises(RuntimeError, match=r"inputs\[0\] does not require a gradient"):
+        autograd.grad((x * 2).sum(), [tg.ones(2)])
+    with pytest.raises(RuntimeError, match=r"output of shape \(2,\) needs a grad_output"):
+        autograd.grad(x * 2, x)
+    with pytest.raises(ValueError, match=r"grad_output is \(3,\), output \(2,\)"):
+        autograd.grad(x * 2, x, tg.ones(3))
+
+
+def test_grad_adds_up_over_several_uses():
+    x = leaf(2.0)
+    assert autograd.grad((x * x + x * 3).sum(), x)[0].tolist() == [7.0]
+    h = x * 1
+    assert autograd.grad((h * h + h).sum(), h)[0].tolist() == [5.0]

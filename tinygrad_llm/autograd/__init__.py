@@ -19,7 +19,7 @@ from tinygrad_llm.autograd.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
-from tinygrad_llm.autograd.walk import backward, unbroadcast
+from tinygrad_llm.autograd.walk import backward, grad, unbroadcast
 
 __all__ = [
     "Array",
@@ -28,6 +28,7 @@ __all__ = [
     "backward",
     "changes",
     "enable_grad",
+    "grad",
     "inference_mode",
     "is_grad_enabled",
     "mode",

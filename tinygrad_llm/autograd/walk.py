@@ -8,6 +8,7 @@ count reaches zero (Kahn, 1962), does just that, without recursion and in linear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,69 @@ class _Waiting:
         self.ours: list[bool] = [False] * outputs
 
 
-def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> None:
-    """Add d(root)/d(leaf) times `gradient` to the `grad` of every leaf behind `root`."""
+class _Wanted:
+    """Gradients that `grad` asks for, by identity of the leaf or node, and its output slot."""
+
+    def __init__(self, variables: Sequence[Variable]):
+        self.keys = [(id(x.grad_fn or x), x.slot) for x in variables]
+        self.found: dict[tuple[int, int], Array | None] = dict.fromkeys(self.keys)
+
+    def collect(self, source: Any, slot: int, gradient: Array | None) -> None:
+        key = (id(source), slot)
+        if gradient is not None and key in self.found:
+            known = self.found[key]
+            self.found[key] = gradient.copy() if known is None else _as_array(known + gradient)
+
+
+def grad(
+    output: Variable,
+    inputs: Variable | Sequence[Variable],
+    grad_output: Any = None,
+    retain_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """d(output)/d(input) for every one of `inputs`, as tensors; nobody's `.grad` is touched.
+
+    inputs may be leaves or results of operations. grad_output: what to start from, of output's
+    shape; 1 if left out. allow_unused: None for an input that output does not depend on.
+    """
+    variables = [inputs] if isinstance(inputs, Variable) else list(inputs)
+    for i, x in enumerate((output, *variables)):
+        if not x.requires_grad:
+            name = f"inputs[{i - 1}]" if i else "output"
+            raise RuntimeError(f"grad: {name} does not require a gradient")
+    if grad_output is None and output.array.size != 1:
+        raise RuntimeError(f"grad: output of shape {output.array.shape} needs a grad_output")
+    if grad_output is None:
+        start = np.ones_like(output.array)
+    else:
+        start = grad_output.array if isinstance(grad_output, Variable) else np.asarray(grad_output)
+        start = start.astype(output.array.dtype, copy=False)
+    if start.shape != output.array.shape:
+        raise ValueError(f"grad: grad_output is {start.shape}, output {output.array.shape}")
+    wanted = _Wanted(variables)
+    backward(output, start, retain_graph, wanted)
+    found = [wanted.found[key] for key in wanted.keys]
+    for i, gradient in enumerate(found):
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"grad: output does not depend on inputs[{i}]; allow_unused=True gives None for it"
+            )
+    return tuple([None if gradient is None else output.from_op(gradient) for gradient in found])
+
+
+def backward(
+    root: Variable, gradient: Array, retain_graph: bool = False, wanted: _Wanted | None = None
+) -> None:
+    """Add d(root)/d(leaf) times `gradient` to the `grad` of every leaf behind `root`.
+
+    wanted: leave `grad` alone, and collect there the gradients of what it names instead.
+    """
     if root.grad_fn is None:
-        root.accumulate_grad(gradient, fresh=False)
+        if wanted is None:
+            root.accumulate_grad(gradient, fresh=False)
+        else:
+            wanted.collect(root, -1, gradient)
         return
     waiting = _count_consumers(root.grad_fn)
     waiting[root.grad_fn].gradients[root.slot] = gradient
@@ -46,6 +106,9 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
         douts = waiting.pop(node).gradients
         if len(douts) > 1 or node.hooks is not None:
             _complete(node, douts)
+        if wanted is not None:
+            for slot, dout in enumerate(douts):
+                wanted.collect(node, slot, dout)
         # A node that no gradient reached still reports, or those behind it would wait for ever.
         gradients = (None,) * len(edges) if douts[0] is None else _gradients(node, douts)
         for position, edge in enumerate(edges):
@@ -57,7 +120,10 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
                 if dx is not None:
                     array = target.array
                     dx = _checked(node, position, dx, array.shape, array.dtype)
-                    target.accumulate_grad(dx, _is_fresh(dx, douts))
+                    if wanted is None:
+                        target.accumulate_grad(dx, _is_fresh(dx, douts))
+                    else:
+                        wanted.collect(target, -1, dx)
                 continue
             place = waiting[target]
             if dx is not None:
