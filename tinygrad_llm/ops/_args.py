@@ -40,10 +40,11 @@ def reduced_dims(name: str, dim: Any, shape: Shape) -> tuple[int, ...]:
 
     A 0-d array has no axis 0, though PyTorch lets one name it.
     """
+    every = tuple(range(len(shape)))
+    if dim is None:
+        return every
     dims = as_dims(name, dim, shape)
-    if not shape:
-        return ()
-    return dims or tuple(range(len(shape)))
+    return dims or every if shape else ()
 
 
 def as_shape(name: str, sizes: Any, allow_minus_one: bool = False) -> Shape:

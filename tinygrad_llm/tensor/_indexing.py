@@ -37,7 +37,7 @@ def _part(part: Any) -> Any:
 
 def as_index(index: Any) -> ops.Index:
     """What a user wrote between the brackets, in the two steps of ops.Index."""
-    if type(index) is int:  # the usual cases first
+    if type(index) is int or (type(index) is slice and index.step is None):  # as usual
         return ops.Index((index, Ellipsis), None)
     basic: list[Any] = []
     advanced: list[Any] = []
