@@ -8,7 +8,9 @@ import pytest
 
 from tinygrad_llm import optim
 from tinygrad_llm.errors import ConfigError
+from tinygrad_llm.models import ngram
 from tinygrad_llm.training import TrainConfig
+from tinygrad_llm.training.config import SMOOTHINGS
 
 
 def test_a_file_and_what_wins_over_it(tmp_path):
@@ -67,7 +69,12 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(name, value, message):
 
 
 def test_a_constant_rate_needs_no_lowest_one():
-    TrainConfig(schedule="constant", learning_rate=1e-5)
+    config = TrainConfig(schedule="constant", learning_rate=1e-5)
+    assert config.learning_rate_at(config.steps - 1) == 1e-5
+
+
+def test_the_smoothings_are_those_of_the_model():
+    assert ngram.SMOOTHINGS == SMOOTHINGS
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,18 @@ def test_a_second_ctrl_c_stops_at_once(start, text_file, tmp_path, state_of, exp
         "import time\nfrom pathlib import Path\n"
         "import tinygrad_llm.functional as F\noriginal, calls = F.gelu, 0\n"
         "def gelu(x, approximate='none'):\n"
-        "    if (Path(__file__).parent / 'be slow').exists():\n        time.sleep(30)\n"
+        "    here = Path(__file__).parent\n"
+        "    if (here / 'be slow').exists():\n"
+        "        (here / 'is slow').touch()\n        time.sleep(30)\n"
         "    return original(x, approximate=approximate)\n"
     )
     folder = tmp_path / "run"
     process = start(*settings(text_file, folder), "--part", f"gelu={slow}")
     wait_for_step(process, folder, 4)
     (tmp_path / "be slow").touch()
-    time.sleep(0.3)
+    while not (tmp_path / "is slow").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     while "Ctrl-C again stops at once" not in (line := process.stderr.readline()):
         assert line  # else it has ended
