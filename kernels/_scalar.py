@@ -108,9 +108,6 @@ def _flip(builder: Any, bits: Any) -> Any:
     return builder.xor(bits, builder.lshr(sign, ir.Constant(_INT, 1)))
 
 
-SMALLEST = np.int32(-(2**31))
-
-
 @helper()
 def largest(x: Any) -> Any:
     """The maximum of a row, nan if there is one in it, -inf if it is empty."""

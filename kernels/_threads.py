@@ -86,8 +86,18 @@ def _default() -> int:
     if given.isdigit() and int(given) > 0:
         return int(given)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return min(len(os.sched_getaffinity(0)), _quota())
     return os.cpu_count() or 1
+
+
+def _quota(file: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """How many cores' worth of time a container gets, however many cores it sees (Linux)."""
+    try:
+        with open(file, encoding="ascii") as lines:
+            share, period = lines.read().split()
+        return max(1, round(int(share) / int(period)))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        return 1 << 20
 
 
 _size = _default()

@@ -1,4 +1,4 @@
-"""What a block of queries needs: copies of heads as _tiles.py wants them, scores, what is hidden."""
+"""What a block of queries needs: heads copied as _tiles.py wants them, scores, what is hidden."""
 
 from .._scalar import LOWEST, ZERO, helper
 from .._tiles import FIRST, PANEL, ROWS, UNIT, product

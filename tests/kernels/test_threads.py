@@ -129,6 +129,17 @@ def test_a_spawned_child(threads):
     assert child.exitcode == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("200000 100000", 2), ("10000 100000", 1), ("max 100000", 1 << 20), ("", 1 << 20)],
+)
+def test_a_containers_share_of_the_cores(tmp_path, text, cores):
+    file = tmp_path / "cpu.max"
+    file.write_text(text)
+    assert _threads._quota(str(file)) == cores
+    assert _threads._quota(str(tmp_path / "missing")) == 1 << 20
+
+
 def test_zero_threads_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         _threads.set_num_threads(0)
