@@ -1,5 +1,8 @@
 """A language-model engine to read from the first line to the last: NumPy, by hand, and fast."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from tinygrad_llm.autograd import (
     Function,
     enable_grad,
@@ -59,3 +62,24 @@ __all__ = [
     "use_kernels",
     *_tensor_names,
 ]
+
+# `tg.nn.Linear` works without an import of its own, and the rooms are loaded when they are used.
+_ROOMS = (
+    "data",
+    "fetch",
+    "functional",
+    "generation",
+    "models",
+    "nn",
+    "optim",
+    "pretrained",
+    "tokenizers",
+    "training",
+)
+
+if not TYPE_CHECKING:  # or every typing mistake would count as a room
+
+    def __getattr__(name):
+        if name in _ROOMS:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

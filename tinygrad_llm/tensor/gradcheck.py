@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.autograd import no_grad
+from tinygrad_llm.autograd import Function, no_grad
 from tinygrad_llm.tensor.core import Tensor
 
 
@@ -84,10 +84,17 @@ def gradcheck(
 
 def _name(function: Callable[..., Any], i: int) -> str:
     """The name of argument number i, as far as Python knows it."""
-    try:
-        return repr(list(inspect.signature(function).parameters)[i])
-    except (ValueError, TypeError, IndexError):
-        return str(i)
+    cls = getattr(function, "__self__", None)
+    if isinstance(cls, type) and issubclass(cls, Function):  # of `apply`, forward has the names
+        names = list(inspect.signature(cls.forward).parameters.values())[1:]
+    else:
+        try:
+            names = list(inspect.signature(function).parameters.values())
+        except (ValueError, TypeError):
+            names = []
+    if i < len(names) and names[i].kind is not inspect.Parameter.VAR_POSITIONAL:
+        return repr(names[i].name)
+    return str(i)
 
 
 def _floating(outputs: Any) -> list[Tensor]:

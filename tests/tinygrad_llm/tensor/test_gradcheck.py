@@ -46,6 +46,14 @@ def test_a_wrong_gradient_is_rejected_and_named(change):
     assert float(numbers[1]) != float(numbers[2])
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"), [(lambda f: f, "'b'"), (lambda f: lambda *tensors: f(*tensors), "1")]
+)
+def test_the_argument_is_named_also_without_a_wrapper(spelling, name):
+    with pytest.raises(tg.GradcheckError, match=f"argument {name} of shape"):
+        tg.gradcheck(spelling(wrong(lambda d: -d)), inputs())
+
+
 def test_a_right_gradient_is_accepted_and_nothing_is_left_behind():
     a, b = inputs()
     a.grad = tg.ones(2, 3, dtype=tg.float64)
