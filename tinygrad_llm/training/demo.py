@@ -10,11 +10,11 @@ from tinygrad_llm import data, rng
 from tinygrad_llm.errors import TokenizerError
 from tinygrad_llm.training.config import TrainConfig
 from tinygrad_llm.training.loop import Trainer
-from tinygrad_llm.training.parts import build, check_lengths, make_tokenizer
+from tinygrad_llm.training.parts import build, check_lengths, end_of_text, make_tokenizer
 from tinygrad_llm.training.recorder import sample
 from tinygrad_llm.training.run import Run
 
-STEPS = 1000  # of the GPT, where the machine is fast enough
+STEPS = 1200  # of the GPT, where the machine is fast enough
 SECONDS = 80  # that the whole demo may take
 ENDING = 6  # of them for the last evaluation, the texts and the picture
 
@@ -27,12 +27,18 @@ def ngram_config(source: str, folder: Path) -> TrainConfig:
 
 
 def gpt_config(source: str, folder: Path, steps: int) -> TrainConfig:
-    """Four layers of width 128 over 512 pieces of words: 0.9 million parameters."""
+    """Four layers of width 128 over 2,048 pieces of words: 1.1 million parameters.
+
+    Of what was tried for a minute on the default corpus (bits per character after 800 steps of 768
+    tokens): characters 2.43; 512 pieces 2.05, 1,024 1.94, 2,048 1.91, 4,096 1.98; then windows of
+    32 tokens and not 64, and so twice as many, 1.89; a rate of 0.002 and not 0.003, 1.88. Three
+    layers at a rate of 0.004 are at 2.03, and dropout of 0.1 costs more than a tenth of a bit.
+    """
     return TrainConfig(
-        data=source, model="gpt", tokenizer="bpe", vocab_size=512, context=64, n_layer=4, n_head=4,
-        n_embd=128, steps=steps, batch_size=12, learning_rate=3e-3, min_learning_rate=1e-4,
-        warmup_steps=40, eval_interval=max(steps // 5, 1), checkpoint_interval=max(steps // 5, 1),
-        out=str(folder),
+        data=source, model="gpt", tokenizer="bpe", vocab_size=2048, context=32, n_layer=4,
+        n_head=4, n_embd=128, steps=steps, batch_size=24, learning_rate=2e-3,
+        min_learning_rate=1e-4, warmup_steps=40, eval_interval=max(steps // 5, 1),
+        checkpoint_interval=max(steps // 5, 1), out=str(folder),
     )  # fmt: skip
 
 
@@ -45,7 +51,7 @@ class Rehearsal:
         self.corpus = data.prepare(config.data, self.tokenizer, config.validation)
         check_lengths(config, self.corpus)
         rng.manual_seed(config.seed)
-        self.model = build(config, self.tokenizer.vocab_size)
+        self.model = build(config, self.tokenizer.vocab_size, end_of_text(self.tokenizer))
 
     def text(self, prompt: str, tokens: int = 60) -> str:
         """Noise, as the weights are random."""

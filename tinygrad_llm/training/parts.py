@@ -41,8 +41,17 @@ def training_text(config: TrainConfig) -> Iterator[str]:
         left -= len(piece)
 
 
-def build(config: TrainConfig, vocab_size: int) -> Any:
-    """The untrained model that a configuration describes."""
+def end_of_text(tokenizer: Any) -> int | None:
+    """The id of the mark that ends a text, if the tokenizer has one."""
+    return getattr(tokenizer, "special_tokens", {}).get("<|endoftext|>")
+
+
+def build(config: TrainConfig, vocab_size: int, end_of_text: int | None = None) -> Any:
+    """The untrained model that a configuration describes.
+
+    end_of_text: kept in the checkpoint, so that generation ends there (GPT-2's default, 50256,
+    would be any other token here, or none).
+    """
     if config.model == "ngram":
         return NGram(config.order, vocab_size, config.smoothing)
     if config.model == "gpt":
@@ -50,6 +59,7 @@ def build(config: TrainConfig, vocab_size: int) -> Any:
             "gpt2", vocab_size=vocab_size, n_positions=config.context, n_embd=config.n_embd,
             n_layer=config.n_layer, n_head=config.n_head, resid_pdrop=config.dropout,
             embd_pdrop=config.dropout, attn_pdrop=config.dropout, bias=config.bias,
+            bos_token_id=end_of_text, eos_token_id=end_of_text,
         )  # fmt: skip
     if config.model == "mlp":
         return models.build(

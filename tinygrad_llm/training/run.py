@@ -20,7 +20,7 @@ from tinygrad_llm.training.config import TrainConfig
 from tinygrad_llm.training.evaluation import Evaluation, evaluate
 from tinygrad_llm.training.loop import Stopped, Trainer
 from tinygrad_llm.training.own_parts import own_parts, split_part
-from tinygrad_llm.training.parts import build, check_lengths, make_tokenizer
+from tinygrad_llm.training.parts import build, check_lengths, end_of_text, make_tokenizer
 from tinygrad_llm.training.progress import Display, Silent
 from tinygrad_llm.training.recorder import Recorder
 
@@ -61,7 +61,7 @@ def _train(config: TrainConfig, display: Display, overwrite: bool) -> Run:
     tokenizer, corpus = _prepare(config, None, display)
     check_lengths(config, corpus)
     rng.manual_seed(config.seed)
-    model = build(config, tokenizer.vocab_size)
+    model = build(config, tokenizer.vocab_size, end_of_text(tokenizer))
     checkpoints.remove(folder)
     for name in ("log.jsonl", "loss.png"):
         (folder / name).unlink(missing_ok=True)
@@ -93,7 +93,8 @@ def _resume(config: TrainConfig, display: Display) -> Run:
         display.say("starting from the beginning: there is no checkpoint to go on from")
         return _train(config, display, overwrite=True)
     model, tokenizer = checkpoints.load_model(last)
-    _check_same_model(folder, build(config, tokenizer.vocab_size), model)
+    same = build(config, tokenizer.vocab_size, end_of_text(tokenizer))
+    _check_same_model(folder, same, model)
     _, corpus = _prepare(config, tokenizer, display)
     recorder = Recorder(config, model, tokenizer, corpus, display)
     trainer = Trainer(config, model, corpus, recorder)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_llm import data, models, optim, rng
+from tinygrad_llm import data, models, optim, rng, tokenizers
 from tinygrad_llm.errors import DataError, TrainingError
 from tinygrad_llm.training import TrainConfig, Trainer, evaluate, resume, train
 from tinygrad_llm.training.log import read_log
@@ -348,6 +348,18 @@ def test_byte_pairs_are_learned_from_the_training_part_alone(configure, text_fil
     merged = [token for token in tokenizer.vocab.values() if len(token) > 1]
     assert merged
     assert all(set(token) <= set(b"ab") for token in merged)
+
+
+@pytest.mark.parametrize(("marks", "end"), [(["<|x|>", "<|endoftext|>"], 261), (["<|x|>"], None)])
+def test_a_checkpoint_knows_the_end_of_text_of_its_own_tokenizer(marks, end, configure, tmp_path):
+    """GPT-2's 50256 is no token here, or in a larger vocabulary some other one."""
+    folder = tmp_path / "tokenizer"
+    tokenizers.Tokenizer.train("ab" * 50 + "cd" * 50 + "ac" * 50, 262, marks).save(folder)
+    assert tokenizers.load(folder).special_tokens.get("<|endoftext|>") == end
+    run = train(configure("gpt", tokenizer=str(folder), steps=1))
+    kept = json.loads((run.folder / "last" / "config.json").read_text())
+    assert kept["eos_token_id"] == kept["bos_token_id"] == end
+    resume(run.folder, steps=2)
 
 
 def test_the_runs_files_do_not_become_a_part_of_its_text(configure, text_file):
