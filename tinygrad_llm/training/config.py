@@ -14,6 +14,7 @@ from tinygrad_llm.errors import ConfigError
 MODELS = ("gpt", "mlp", "rnn", "lstm", "gru", "ngram")
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu")
 SCHEDULES = ("cosine", "linear", "wsd", "constant", "inverse-sqrt")
+SMOOTHINGS = ("laplace", "add-k", "interpolation", "kneser-ney", "modified-kneser-ney")
 # What a model starts from where it differs from the fields' defaults, which are GPT's.
 DEFAULTS = {
     "mlp": {"order": 9, "n_embd": 32},
@@ -46,7 +47,7 @@ class TrainConfig:
     dropout: float = _about("share of activations dropped in training", 0.0)
     bias: bool = _about("biases in linear layers and layer norms (gpt)", True)
     order: int = _about("tokens of an n-gram, the predicted one included (ngram, mlp)", 6)
-    smoothing: str = _about("of the n-gram: kneser-ney, interpolation, add-k, ...", "kneser-ney")
+    smoothing: str = _about(f"of the n-gram: {', '.join(SMOOTHINGS)}", "kneser-ney")
 
     # The loop
     steps: int = _about("optimiser steps", 2000)
@@ -93,7 +94,8 @@ class TrainConfig:
             if not getattr(self, name) < 1:
                 self._refuse(name, "less than 1")
         for name, known in (
-            ("model", MODELS), ("activation", ACTIVATIONS), ("schedule", SCHEDULES)
+            ("model", MODELS), ("activation", ACTIVATIONS), ("schedule", SCHEDULES),
+            ("smoothing", SMOOTHINGS),
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 self._refuse(name, "one of " + ", ".join(known))

@@ -90,7 +90,8 @@ def _resume(config: TrainConfig, display: Display) -> Run:
     last = folder / checkpoints.LAST
     if not last.exists() or config.model == "ngram":
         # Killed before the first checkpoint; and an n-gram is counted again in a moment.
-        display.say("starting from the beginning: there is no checkpoint to go on from")
+        why = "an n-gram has no steps" if last.exists() else "there is no checkpoint to go on from"
+        display.say(f"starting from the beginning: {why}")
         return _train(config, display, overwrite=True)
     model, tokenizer = checkpoints.load_model(last)
     same = build(config, tokenizer.vocab_size, end_of_text(tokenizer))
@@ -169,7 +170,8 @@ def _check_folder(config: TrainConfig, overwrite: bool) -> None:
 
 def _read_config(folder: Path, steps: int | None) -> TrainConfig:
     if not folder.is_dir():
-        raise CheckpointError(f"{folder}: there is no such folder")
+        what = "is a file; a run is a folder" if folder.exists() else "there is no such folder"
+        raise CheckpointError(f"{folder}: {what}")
     if (folder / checkpoints.STATE).exists():
         folder = folder.parent  # a checkpoint was named instead of its run
     if not (folder / CONFIG).exists():

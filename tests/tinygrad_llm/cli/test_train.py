@@ -67,7 +67,10 @@ def test_settings_from_a_file_and_from_options(tllm, text, tmp_path):
         (["--dropout", "much"], "'much' is not a valid float"),
         (["--learning-rate", "nan"], "learning_rate=nan is not accepted"),
         (["--model", "gtp"], "model='gtp' is not accepted; it must be one of gpt, mlp"),
-        (["--model", "ngram", "--smoothing", "none"], "smoothing='none' is not accepted; use lap"),
+        (
+            ["--model", "ngram", "--smoothing", "none"],
+            "smoothing='none' is not accepted; it must be one of lap",
+        ),
         (["--data", "nowhere.txt"], "neither a corpus nor a file here"),
         (["--data", "/no/such/folder/x.txt"], "does not exist, and neither does the folder"),
         (["--data", "defualt"], "did you mean 'default'"),
