@@ -73,7 +73,7 @@ class CharTokenizer(BaseTokenizer):
             position = text.index(char)
             line += text.count("\n", 0, position)
             raise TokenizerError(
-                f"encode: {char!r} (U+{ord(char):04X}), character {offset + position} on line "
+                f"encode: {char!r} (U+{ord(char):04X}), at offset {offset + position} on line "
                 f"{line}, is not among the {len(self.characters)} characters of this tokenizer; "
                 f'train it on text that has it, or give CharTokenizer(..., unk="<unk>")'
             ) from None

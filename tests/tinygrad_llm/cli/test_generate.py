@@ -106,7 +106,7 @@ def test_a_prompt_longer_than_the_context(tllm, runs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prompt", "the Zoo"], r"--prompt: 'Z' \(U\+005A\), character 4 .* is not among the 17"),
+        (["--prompt", "the Zoo"], r"--prompt: 'Z' \(U\+005A\), at offset 4 .* is not among the 17"),
         (["--prompt", "día"], r"'í' \(U\+00ED\)"),
         (["--tokens", 0], r"--tokens=0 is not accepted; use an integer of at least 1"),
         (["--temperature", 0], r"--temperature=0\.0 is not accepted; .* which is --greedy"),

@@ -38,15 +38,15 @@ def test_empty_text_encodes_to_nothing():
 
 def test_unseen_character_is_named_with_its_place():
     tokenizer = CharTokenizer.train("ab\n")
-    with pytest.raises(TokenizerError, match=r"'\xe9' \(U\+00E9\), character 5 on line 3"):
+    with pytest.raises(TokenizerError, match=r"'\xe9' \(U\+00E9\), at offset 5 on line 3"):
         tokenizer.encode("a\nb\na\xe9")
-    with pytest.raises(TokenizerError, match=r"U\+00E9\), character 5 on line 3"):
+    with pytest.raises(TokenizerError, match=r"U\+00E9\), at offset 5 on line 3"):
         list(tokenizer.encode_iterable(["a\nb", "\na", "\xe9"]))
 
 
 def test_unseen_character_in_a_text_longer_than_a_block():
     tokenizer = CharTokenizer.train("ab\n")
-    with pytest.raises(TokenizerError, match="character 40000 on line 20001"):
+    with pytest.raises(TokenizerError, match="at offset 40000 on line 20001"):
         tokenizer.encode("a\n" * 20_000 + "x")
 
 
