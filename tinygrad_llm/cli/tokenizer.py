@@ -1,6 +1,7 @@
 """`tllm tokenizer`: train one; text -> ids and back, for files and pipes of any size."""
 
 import io
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -52,7 +53,19 @@ def train(source: str, out: Path, kind: str, vocab_size: int, special: tuple[str
     if kind == "bpe" and tokenizer.vocab_size < vocab_size:
         size += f", not {vocab_size:,}: no pair was left to merge"
     click.echo(f"{out}: {size} ({time.perf_counter() - start:.1f} s)")
-    click.echo(f'Next: tllm tokenizer encode {out} "To be, or not to be" --tokens')
+    text = _example(tokenizer)
+    click.echo(f"Next: tllm tokenizer encode {shlex.quote(str(out))} {shlex.quote(text)} --tokens")
+
+
+def _example(tokenizer: "BaseTokenizer") -> str:
+    """A text to try it on: one of characters cannot encode what its text did not have."""
+    text = "To be, or not to be"
+    try:
+        tokenizer.encode(text)
+    except TokenizerError:
+        known = tokenizer.decode(range(tokenizer.vocab_size))
+        return "".join(filter(str.isalnum, known))[:12] or known[:1]
+    return text
 
 
 def _train_bpe(texts: Iterable[str], vocab_size: int, special: tuple[str, ...]) -> "Tokenizer":
@@ -89,8 +102,7 @@ def encode(tokenizer: Path, text: str | None, file: Path | None, show_tokens: bo
     while block := list(islice(ids, _BLOCK)):
         if show_tokens:
             for token_id in block:
-                token = loaded.decode_bytes([token_id]).decode("utf-8", "backslashreplace")
-                click.echo(f"{token_id:>8}  {token!r}")
+                click.echo(f"{token_id:>8}  {_shown(loaded.decode_bytes([token_id]))}")
         else:
             click.echo(separator + " ".join(map(str, block)), nl=False)
             separator = " "
@@ -117,6 +129,14 @@ def decode(tokenizer: Path, ids: tuple[str, ...]) -> None:
         click.echo(end, nl=False)
     if sys.stdout.isatty() and not end.endswith(b"\n"):
         click.echo()
+
+
+def _shown(token: bytes) -> str:
+    """A token in quotes; one that is only a part of a character as its bytes, b'...'."""
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return repr(token)
 
 
 def _number(word: str) -> int:

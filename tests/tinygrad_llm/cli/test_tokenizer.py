@@ -1,6 +1,7 @@
 """`tllm tokenizer`: a file goes through a pipe of encode and decode without losing a byte."""
 
 import io
+import shlex
 import subprocess
 import sys
 
@@ -58,7 +59,19 @@ def test_encode_shows_the_tokens(trained, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [int(line.split()[0]) for line in lines] == load(trained).encode("or not\xff")
     assert lines[0].split(None, 1)[1] == "'o'"
-    assert lines[-1].split(None, 1)[1] == r"'\\xbf'"  # half of a character
+    assert lines[-1].split(None, 1)[1] == r"b'\xbf'"  # half of a character
+
+
+@pytest.mark.parametrize("text", ["abracadabra", " ,\n;", "To be, or not to be"])
+def test_the_command_that_comes_next_works_as_it_stands(tmp_path, capsys, text):
+    (tmp_path / "text.txt").write_text(text)
+    out = str(tmp_path / "with a space")
+    arguments = [str(tmp_path / "text.txt"), "--kind", "characters", "--out", out]
+    assert main(["tokenizer", "train", *arguments]) == 0
+    begun, _, command = capsys.readouterr().out.rpartition("Next: tllm ")
+    assert begun
+    assert main(shlex.split(command)) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 1
 
 
 @pytest.mark.parametrize("block", [1, 3, 1 << 14])
