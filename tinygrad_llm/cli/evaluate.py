@@ -60,7 +60,7 @@ def command(
         return
     rows = [
         ("checkpoint", folder),
-        ("data", f"{source}, the last {validation:.4g} of it"),
+        ("data", f"{source}, the last {100 * validation:.4g}% of it"),
         ("tokens", f"{result.tokens:,} for {result.characters:,.0f} characters"),
         ("loss", f"{result.loss:.4f} nats per token"),
         ("perplexity", f"{result.perplexity:,.2f}"),

@@ -43,7 +43,12 @@ def check_integer(function: str, argument: str, x: Any) -> None:
 
 
 def check_classes(
-    function: str, argument: str, x: Tensor, count: int, ignore_index: int | None = None
+    function: str,
+    argument: str,
+    x: Tensor,
+    count: int,
+    ignore_index: int | None = None,
+    things: str = "classes",
 ) -> None:
     """Every number in x is in [0, count) (or is ignore_index); if not, name the first that is not.
 
@@ -58,7 +63,7 @@ def check_classes(
     if wrong.any():
         raise IndexError(
             f"{function}: {argument} holds {int(ids[wrong][0])}, which is out of range; there are "
-            f"{count} classes, numbered from 0"
+            f"{count} {things}, numbered from 0"
             + ("" if ignore_index is None else f" (ignore_index={ignore_index})")
         )
 

@@ -54,7 +54,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
                 f"embedding: padding_idx={padding_idx} is out of range; weight has {rows} rows"
             )
         padding_idx %= rows
-    check_classes("embedding", "input", input, rows)
+    check_classes("embedding", "input", input, rows, things="rows")
     return ops.Embedding.apply(input, weight, padding_idx=padding_idx)
 
 

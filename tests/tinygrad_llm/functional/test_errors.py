@@ -40,7 +40,7 @@ CASES = [
     (lambda: F.linear(FLOATS, heads(4, 5), heads(5)), ValueError, "bias has shape (5,); it must be (4,)"),
     (lambda: F.linear(INTS, heads(4, 5)), TypeError, "linear: input is int64"),
     (lambda: F.linear(FLOATS, WIDE), TypeError, "linear: weight is float64, but input is float32"),
-    (lambda: F.embedding(IDS, heads(3, 2)), IndexError, "embedding: input holds 3, which is out of range; there are 3 classes"),
+    (lambda: F.embedding(IDS, heads(3, 2)), IndexError, "embedding: input holds 3, which is out of range; there are 3 rows"),
     (lambda: F.embedding(Tensor([-1]), heads(3, 2)), IndexError, "embedding: input holds -1"),
     (lambda: F.embedding(FLOATS, heads(3, 2)), TypeError, "embedding: input is float32; accepted are integer"),
     (lambda: F.embedding(IDS, heads(3)), ValueError, "embedding: weight has shape (3,)"),
