@@ -85,7 +85,7 @@ class Profile:
 
 @contextmanager
 def profile() -> Iterator[Profile]:
-    """`with profile() as p:` then `print(p.table(steps))`. Of this thread only."""
+    """`with profile() as p:` then `print(p.table(steps))`. Sees the operations of all threads."""
     previous, watching = autograd.mode.observer, Profile()
     autograd.mode.observer = watching
     started = time.perf_counter()
