@@ -1,7 +1,7 @@
 """`tllm train`: train a model, or go on with a run."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     for f in reversed(fields(TrainConfig)):
         name = "--" + f.name.replace("_", "-")
         text = f.metadata["help"]
-        if f.default is not MISSING and f.default != "":
-            text += f" [{f.default}]"
+        if f.metadata.get("otherwise"):
+            text += f" [{f.metadata['otherwise']}]"
         if f.name == "parts":
             option = part_option
         elif f.type == "bool":

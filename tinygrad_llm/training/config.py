@@ -22,8 +22,9 @@ DEFAULTS = {
 }
 
 
-def _about(text: str, default: Any) -> Any:
-    return field(default=default, metadata={"help": text})
+def _about(text: str, default: Any, otherwise: str = "") -> Any:
+    """otherwise: what is used if nothing is given, where the default does not say it."""
+    return field(default=default, metadata={"help": text, "otherwise": otherwise or str(default)})
 
 
 @dataclass
@@ -55,7 +56,9 @@ class TrainConfig:
     accumulation: int = _about("batches whose gradients are added up for one step", 1)
     learning_rate: float = _about("after warm-up", 1e-3)
     min_learning_rate: float = _about("at the last step", 1e-4)
-    warmup_steps: int = _about("over which the learning rate grows from 0", 100)
+    warmup_steps: int = _about(
+        "over which the learning rate grows from 0", None, "100, or a tenth of fewer than 1000"
+    )
     schedule: str = _about(f"one of {', '.join(SCHEDULES)}", "cosine")
     weight_decay: float = _about("of matrices (AdamW)", 0.1)
     beta1: float = _about("of AdamW", 0.9)
@@ -76,6 +79,10 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.warmup_steps is None:
+            # Settled here, so that a run that goes on to more steps keeps the warm-up it had.
+            self._check_type("steps", "int")
+            self.warmup_steps = min(100, self.steps // 10)
         for f in fields(self):
             self._check_type(f.name, f.type)
         at_least = {

@@ -37,8 +37,8 @@ def gpt_config(source: str, folder: Path, steps: int) -> TrainConfig:
     return TrainConfig(
         data=source, model="gpt", tokenizer="bpe", vocab_size=2048, context=32, n_layer=4,
         n_head=4, n_embd=128, steps=steps, batch_size=24, learning_rate=2e-3,
-        min_learning_rate=1e-4, warmup_steps=40, eval_interval=max(steps // 5, 1),
-        checkpoint_interval=max(steps // 5, 1), out=str(folder),
+        min_learning_rate=1e-4, warmup_steps=min(40, steps // 10),
+        eval_interval=max(steps // 5, 1), checkpoint_interval=max(steps // 5, 1), out=str(folder),
     )  # fmt: skip
 
 

@@ -73,6 +73,25 @@ def test_a_constant_rate_needs_no_lowest_one():
     assert config.learning_rate_at(config.steps - 1) == 1e-5
 
 
+@pytest.mark.parametrize(
+    ("steps", "warm_up"), [(0, 0), (9, 0), (60, 6), (999, 99), (1000, 100), (2000, 100)]
+)
+def test_a_short_run_is_not_all_warm_up(steps, warm_up):
+    config = TrainConfig(steps=steps)
+    assert config.warmup_steps == warm_up
+    assert TrainConfig(steps=steps, warmup_steps=150).warmup_steps == 150  # what is asked for
+    # A run that goes on to more steps keeps it, and so the learning rates that it had.
+    assert dataclasses.replace(config, steps=5 * steps).warmup_steps == warm_up
+    if steps:
+        peak = max(config.learning_rate_at(step) for step in range(steps))
+        assert peak > 0.9 * config.learning_rate
+
+
+def test_steps_that_are_no_number_are_refused_before_the_warm_up():
+    with pytest.raises(ConfigError, match="steps='9' is not accepted; it must be of type int"):
+        TrainConfig.from_dict({"steps": "9"})
+
+
 def test_the_smoothings_are_those_of_the_model():
     assert ngram.SMOOTHINGS == SMOOTHINGS
 
