@@ -652,4 +652,38 @@ CATALOGUE = [
             ("tests/tinygrad_llm/functional",),
         ),
     ),
+    *_mutants(
+        "tinygrad_llm/ops/activation.py",
+        ("softplus' everywhere 1/2", "np.tanh(0.5 * self.x)", "np.tanh(0.0 * self.x)",
+         slope("F.softplus")),
+        ("erf' without its factor", "* (2 / math.sqrt(math.pi))", "", slope("F.erf")),
+    ),
+    *_mutants(
+        "kernels/gelu/reference.py",
+        ("silu' is the sigmoid alone", "    slope *= x\n    slope += 1\n",
+         "    slope *= 0\n    slope += 1\n", slope("F.silu")),
+    ),
+    *_mutants(
+        "kernels/matmul/reference.py",
+        ("a linear layer's weight, transposed",
+         "dweight = _product(douts.T, _rows(x), weight.shape)",
+         "dweight = _product(_rows(x).T, douts, weight.shape[::-1]).reshape(weight.shape)",
+         slope("F.linear")),
+    ),
+    *_mutants(
+        "kernels/adamw/reference.py",
+        ("AdamW: no bias correction of the mean", "rate = lr / (1 - beta1**step)", "rate = lr",
+         ("tests/tinygrad_llm/optim/test_formulas.py",)),
+        ("AdamW: eps under the root",
+         "        np.sqrt(v, out=spare)\n        spare /= root\n        spare += eps\n",
+         "        np.sqrt(v + eps, out=spare)\n        spare /= root\n",
+         ("tests/tinygrad_llm/optim/test_formulas.py",)),
+        ("AdamW: decay without the rate", "p *= 1 - lr * weight_decay", "p *= 1 - weight_decay",
+         ("tests/tinygrad_llm/optim/test_formulas.py",)),
+    ),
+    *_mutants(
+        "tinygrad_llm/ops/elementwise.py",
+        ("cos' with the wrong sign", "dout * -np.sin(self.x)", "dout * np.sin(self.x)",
+         slope("cos")),
+    ),
 ]  # fmt: skip

@@ -32,3 +32,17 @@ def test_every_room_that_is_named_is_there(room):
 def test_a_typo_names_itself():
     with pytest.raises(AttributeError, match="module 'tinygrad_llm' has no attribute 'optin'"):
         tg.optin  # noqa: B018
+
+
+def test_functional_at_pytorchs_address_sees_replaced_parts():
+    import tinygrad_llm.functional
+    import tinygrad_llm.nn.functional as F
+    from tinygrad_llm.replace import replace
+
+    assert F.softmax is tinygrad_llm.functional.softmax
+    with replace("softmax", lambda x, dim: x):
+        assert F.softmax is tinygrad_llm.functional.softmax
+        assert F.softmax(tg.tensor([5.0]), dim=0).item() == 5
+    assert "softmax" in dir(F)
+    with pytest.raises(AttributeError, match="sofmax"):
+        F.sofmax  # noqa: B018

@@ -1,0 +1,16 @@
+"""PyTorch's address of the functions: `import tinygrad_llm.nn.functional as F`.
+
+They live in `tinygrad_llm.functional`; looked up there at each use, so that replaced parts are seen.
+"""
+
+from typing import Any
+
+from tinygrad_llm import functional
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(functional, name)
+
+
+def __dir__() -> list[str]:
+    return dir(functional)
