@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tinygrad_llm.cli.options import part_option
-from tinygrad_llm.training.config import TrainConfig
+from tinygrad_llm.training.config import TrainConfig, read_settings
 
 _TYPES = {"int": int, "float": float, "str": str}
 
@@ -31,7 +31,11 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("train")
-@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings: a TOML file, or a run's config.json.",
+)
 @click.option(
     "--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder."
 )
@@ -66,10 +70,12 @@ def command(
         _refuse_with_resume(given, config=config, overwrite=overwrite, profile=profile)
         _tell(training.resume(resume, display(), steps=given.get("steps")))
         return
-    if config is not None:
-        settled = TrainConfig.from_toml(config, given)
-    else:
-        settled = TrainConfig.from_dict(given)
+    written = {} if config is None else read_settings(config)
+    settled = TrainConfig.from_dict({**written, **given}, source=str(config or "configuration"))
+    # A run's config.json names every setting; only a choice of the user's is worth a word.
+    chosen = given if config and config.suffix.lower() == ".json" else {**written, **given}
+    for line in settled.without_effect(chosen):
+        click.echo(f"Note: {line}", err=True)
     if profile:
         from tinygrad_llm.training.profiling import profile_steps
 

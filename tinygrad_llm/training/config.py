@@ -1,10 +1,12 @@
-"""What a run is: one flat dataclass, read from a TOML file and overridden on the command line."""
+"""What a run is: one flat dataclass, read from a file and overridden on the command line."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,31 @@ MODELS = ("gpt", "mlp", "rnn", "lstm", "gru", "ngram")
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu")
 SCHEDULES = ("cosine", "linear", "wsd", "constant", "inverse-sqrt")
 SMOOTHINGS = ("laplace", "add-k", "interpolation", "kneser-ney", "modified-kneser-ney")
+_RECURRENT = ("rnn", "lstm", "gru")
+_NEURAL = ("gpt", "mlp", *_RECURRENT)
+# Models that a setting is for, where that is not all of them.
+USED_BY = {
+    "n_layer": ("gpt", *_RECURRENT),
+    "n_head": ("gpt",),
+    "n_embd": _NEURAL,
+    "n_hidden": ("mlp", *_RECURRENT),
+    "activation": ("mlp",),
+    "bias": ("gpt",),
+    "order": ("ngram", "mlp"),
+    "smoothing": ("ngram",),
+    **dict.fromkeys(
+        (
+            "context", "dropout", "steps", "batch_size", "accumulation", "learning_rate",
+            "min_learning_rate", "warmup_steps", "schedule", "weight_decay", "beta1", "beta2",
+            "grad_clip", "eval_interval", "checkpoint_interval", "log_interval",
+        ),
+        _NEURAL,
+    ),
+}  # fmt: skip
 # What a model starts from where it differs from the fields' defaults, which are GPT's.
 DEFAULTS = {
     "mlp": {"order": 9, "n_embd": 32},
-    **{cell: {"n_layer": 1} for cell in ("rnn", "lstm", "gru")},
+    **{cell: {"n_layer": 1} for cell in _RECURRENT},
 }
 
 
@@ -149,6 +172,18 @@ class TrainConfig:
             warmup_steps=self.warmup_steps, steps=self.steps,
         )  # fmt: skip
 
+    def without_effect(self, names: Iterable[str]) -> list[str]:
+        """Those of the settings that this run does not use, each with the reason, as lines."""
+        lines = []
+        for name in names:
+            if self.model not in USED_BY.get(name, (self.model,)):
+                lines.append(f"{name} has no effect with model={self.model}")
+            elif name == "vocab_size" and self.tokenizer != "bpe":
+                lines.append(f"{name} has no effect with tokenizer={self.tokenizer}")
+            elif name == "min_learning_rate" and self.schedule == "constant":
+                lines.append(f"{name} has no effect with schedule={self.schedule}")
+        return lines
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -171,14 +206,24 @@ class TrainConfig:
         return cls(**{**DEFAULTS.get(str(values.get("model")), {}), **values})
 
     @classmethod
-    def from_toml(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
-        """Read `name = value` lines; `overrides` (from the command line) win."""
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path} is not TOML ({error}). It should have lines such as: n_layer = 4"
-            ) from error
-        return cls.from_dict({**values, **(overrides or {})}, source=str(path))
+    def from_file(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
+        """Read a TOML file, or a run's config.json; `overrides` (from the command line) win."""
+        return cls.from_dict({**read_settings(path), **(overrides or {})}, source=str(path))
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The names and values in a .json file, such as a run's config.json, or else in a TOML file."""
+    is_json = Path(path).suffix.lower() == ".json"
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = json.loads(text) if is_json else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # both readers', and that of UTF-8
+        like = '{"n_layer": 4}' if is_json else "lines such as: n_layer = 4"
+        raise ConfigError(
+            f"{path} is not {'JSON' if is_json else 'TOML'} ({error}). It should have {like}"
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f'{path} is not a table of names and values, such as {{"n_layer": 4}}')
+    return values

@@ -58,6 +58,28 @@ def test_settings_from_a_file_and_from_options(tllm, text, tmp_path):
     assert (model["cell"], model["n_hidden"]) == ("gru", 10)
 
 
+def test_a_setting_without_effect_is_told_if_it_was_given(tllm, text, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(f'data = "{text}"\nmodel = "lstm"\nactivation = "relu"\n')
+    small = ["--n-hidden", 8, "--n-embd", 8, "--context", 8, "--steps", 1, "--eval-tokens", 9]
+    result = tllm("train", "--config", config, "--n-head", 4, "--vocab-size", 300, *small,
+                  "--out", tmp_path / "run")  # fmt: skip
+    assert result.code == 0
+    assert sorted(result.err.splitlines()) == [
+        "Note: activation has no effect with model=lstm",
+        "Note: n_head has no effect with model=lstm",
+        "Note: vocab_size has no effect with tokenizer=char",
+    ]
+    # A run's own file names every setting, which is nobody's choice.
+    again = tllm("train", "--config", tmp_path / "run" / "config.json", "--smoothing", "laplace",
+                 "--out", tmp_path / "again")  # fmt: skip
+    assert again.code == 0
+    assert again.err == "Note: smoothing has no effect with model=lstm\n"
+    weights = [(tmp_path / run / "last" / "model.safetensors").read_bytes()
+               for run in ("run", "again")]  # fmt: skip
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

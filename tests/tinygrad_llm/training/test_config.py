@@ -1,6 +1,7 @@
 """Settings: from Python, TOML and JSON; what is wrong with one is said in words that help."""
 
 import dataclasses
+import json
 import math
 import tomllib
 
@@ -10,13 +11,13 @@ from tinygrad_llm import optim
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.models import ngram
 from tinygrad_llm.training import TrainConfig
-from tinygrad_llm.training.config import SMOOTHINGS
+from tinygrad_llm.training.config import MODELS, SMOOTHINGS, USED_BY
 
 
 def test_a_file_and_what_wins_over_it(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('model = "lstm"\nn_embd = 24  # a comment\nlearning_rate = 1\ndropout = 0.25\n')
-    config = TrainConfig.from_toml(path, {"n_embd": 32})
+    config = TrainConfig.from_file(path, {"n_embd": 32})
     assert (config.model, config.n_embd, config.dropout) == ("lstm", 32, 0.25)
     assert (config.learning_rate, type(config.learning_rate)) == (1.0, float)
     assert config.n_layer == 1  # the default of recurrent models, not of GPT
@@ -32,7 +33,7 @@ def test_every_field_says_what_it_is():
 def test_defaults_of_every_family_are_accepted(model):
     config = TrainConfig.from_dict({"model": model})
     assert config.model == model
-    assert tomllib.loads("a = 1")  # the reader that from_toml uses is the standard library's
+    assert tomllib.loads("a = 1")  # the reader that from_file uses is the standard library's
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,48 @@ def test_a_wrong_file_is_named(tmp_path, content, message):
     path = tmp_path / "run.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
-        TrainConfig.from_toml(path)
+        TrainConfig.from_file(path)
+
+
+def test_the_configuration_of_a_run_is_a_file_of_settings(tmp_path):
+    path = tmp_path / "config.json"
+    config = TrainConfig(model="lstm", n_layer=2, steps=70, parts=["softmax=mine.py:softmax"])
+    path.write_text(json.dumps(config.to_dict()))
+    assert TrainConfig.from_file(path) == config
+    assert TrainConfig.from_file(path, {"n_layer": 3}).n_layer == 3
+    for content, message in (
+        ("n_layer = 4", r'config\.json is not JSON .* It should have {"n_layer": 4}'),
+        ("[4]", "is not a table of names and values"),
+        ('{"n_leyer": 4}', r"config\.json: 'n_leyer' is no setting of a run; did you mean n_layer"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=message):
+            TrainConfig.from_file(path)
+
+
+def test_settings_that_a_run_does_not_use():
+    names = {f.name for f in dataclasses.fields(TrainConfig)}
+    assert USED_BY.keys() <= names
+    unused = {
+        model: {line.split()[0] for line in TrainConfig(model=model).without_effect(names)}
+        for model in MODELS
+    }
+    assert unused["gpt"] == {"n_hidden", "activation", "order", "smoothing", "vocab_size"}
+    assert unused["mlp"] == {"n_layer", "n_head", "bias", "smoothing", "vocab_size"}
+    assert unused["lstm"] == {"n_head", "activation", "bias", "order", "smoothing", "vocab_size"}
+    assert {"steps", "learning_rate", "n_embd"} <= unused["ngram"]
+    assert not {"order", "smoothing", "eval_tokens", "data"} & unused["ngram"]
+    config = TrainConfig(tokenizer="bpe", schedule="constant")
+    assert config.without_effect(["vocab_size", "min_learning_rate", "steps"]) == [
+        "min_learning_rate has no effect with schedule=constant"
+    ]
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*nowhere\.toml: No such file"):
-        TrainConfig.from_toml(tmp_path / "nowhere.toml")
+        TrainConfig.from_file(tmp_path / "nowhere.toml")
     with pytest.raises(ConfigError, match="cannot read .*: Is a directory|Permission denied"):
-        TrainConfig.from_toml(tmp_path)
+        TrainConfig.from_file(tmp_path)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant", "inverse-sqrt"])
