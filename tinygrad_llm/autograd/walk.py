@@ -1,9 +1,17 @@
 """How gradients walk back from a loss to the leaves behind it.
 
 Why in topological order? A value used twice receives two gradients, and their sum must be complete
-before it is passed on: da = 4 in `b = a + a; c = b + b`. A node may therefore run only when every
-consumer of its output has reported. Counting consumers first, and then releasing a node when its
-count reaches zero (Kahn, 1962), does just that, without recursion and in linear time.
+before it is passed on. In `b = a + a; c = b + b`:
+
+    Add of c   the root, 0 consumers: runs first, dc = 1
+      |  |
+    Add of b   2 consumers: waits for both reports, db = 1 + 1 = 2
+      |  |
+      a        a leaf, not counted: adds up what comes, da = 2 + 2 = 4
+
+A node may therefore run only when every consumer of its output has reported. Counting consumers
+first, and then releasing a node when its count reaches zero (Kahn, 1962), does just that, without
+recursion and in linear time.
 """
 
 from __future__ import annotations
@@ -22,7 +30,8 @@ class _Waiting:
     """A node that waits for its gradients.
 
     consumers: how many have yet to report. gradients: what has come so far for each output.
-    ours: the array, if any, that this walk made for an output and may therefore add to in place.
+    ours: whether the gradient so far is an array that only this walk holds: a sum that it made, or
+    a new array from backward. Adding to it in place then changes no value that anything else reads.
     """
 
     __slots__ = ("consumers", "gradients", "ours")
@@ -54,10 +63,12 @@ def grad(
     retain_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Any, ...]:
-    """d(output)/d(input) for every one of `inputs`, as tensors; nobody's `.grad` is touched.
+    """d(output)/d(input) for every one of `inputs`, as tensors; no `.grad` is touched.
 
     inputs may be leaves or results of operations. grad_output: what to start from, of output's
     shape; 1 if left out. allow_unused: None for an input that output does not depend on.
+    Raises RuntimeError if such an input is not allowed, if something requires no gradient, or if
+    output has several elements and no grad_output; ValueError for a grad_output of another shape.
     """
     variables = [inputs] if isinstance(inputs, Variable) else list(inputs)
     for i, x in enumerate((output, *variables)):
@@ -232,7 +243,10 @@ def _as_array(x: Any) -> Array:
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Sum `gradient` over the axes along which an array of `shape` was broadcast."""
+    """Sum `gradient` over the axes along which an array of `shape` was broadcast.
+
+    (5, 2, 3) to (2, 1): sum over axis 0, which is new, and over the last, which was stretched.
+    """
     if gradient.shape == shape:
         return gradient
     extra = gradient.ndim - len(shape)
