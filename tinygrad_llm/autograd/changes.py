@@ -3,7 +3,17 @@
 backward works with arrays that forward saved. If one was overwritten in between, its gradient
 would be wrong without a sign. So every change in place is written down here under the memory it
 touched (all views of it included), with the number of changes so far as the clock. An operation
-notes the time at which it ran; nothing else has to be kept per tensor.
+notes the time at which it ran, as `born`; nothing else has to be kept per tensor.
+
+    x = w * 1           clock 0; w is a leaf that requires a gradient
+    y = x * x           clock 0: the product keeps x for its backward, born = 0
+    x += 1              clock 1: the memory of x is noted with time 1
+    y.sum().backward()  the memory of x has time 1, later than born = 0: RuntimeError
+
+There are two books. `written` has every change, for the arrays that operations saved: the example
+above, and also `x += 1` under no_grad(). `recorded` has only the changes that entered a graph, for
+views: after `v = x[:1]; x += w`, v shows the new values but has the history of the old ones, so
+using v is an error. Under no_grad() the history of v would still be right, and v may be used.
 """
 
 from __future__ import annotations
@@ -39,7 +49,8 @@ class Changes:
     def __init__(self) -> None:
         self.now = 0
         self.lock = threading.Lock()
-        # id of the owning array -> (reference that removes the entry, time, what was done)
+        # Every change: id of the owning array -> (reference that removes the entry, time, what was
+        # done)
         self.written: Book = {}
         # The same for changes that became part of a graph (x += y with gradients recorded).
         self.recorded: Book = {}
