@@ -46,8 +46,9 @@ class Function:
         backward(self, dout) -> one gradient per argument of forward (None where none is due)
 
     and keep what backward needs as attributes of self. `self.needs_grad[i]` says in both whether
-    argument i wants a gradient. backward may return `dout` itself, a view of it, or new arrays,
-    each once; never an array that it saved, since gradients are added to in place.
+    argument i wants a gradient. backward may return `dout` itself, a view of it, or new arrays;
+    never the same new array for two arguments, and never an array that it saved: the walk adds to
+    new arrays in place.
     """
 
     # True for elementwise operations: their gradients have the shape of the output, and the
@@ -72,6 +73,7 @@ class Function:
         """Run forward on the arrays behind the tensors in `inputs`; record it if needed.
 
         inputs: tensors and plain values, in forward's order. Returns a tensor, or a tuple of them.
+        Raises TypeError if none of the inputs is a tensor.
         """
         node = cls()
         recording = mode.enabled
