@@ -1,4 +1,7 @@
-"""Softmax and its logarithm along any axis; the kernels work along the last."""
+"""Softmax and its logarithm along any axis; the kernels work along the last.
+
+The formulas, forward and backward, stand in `kernels/softmax/reference.py`.
+"""
 
 from typing import Any
 
@@ -26,6 +29,8 @@ class Softmax(Function):
         return self.out
 
     def backward(self, dout: Array) -> Array:
+        # d out_i / d x_j = out_i (1[i = j] - out_j); summed over i with dout_i:
+        # dx = out * (dout - sum(dout * out))
         function = kernel("softmax", "softmax_backward", dout)
         return along_last(function, self.dim, dout, self.out)
 
@@ -37,5 +42,7 @@ class LogSoftmax(Function):
         return self.out
 
     def backward(self, dout: Array) -> Array:
+        # d out_i / d x_j = 1[i = j] - softmax(x)_j; summed over i with dout_i:
+        # dx = dout - exp(out) * sum(dout)
         function = kernel("softmax", "log_softmax_backward", dout)
         return along_last(function, self.dim, dout, self.out)
