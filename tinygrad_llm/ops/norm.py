@@ -1,4 +1,7 @@
-"""Normalisation over the last `ndim` axes, which weight and bias have too."""
+"""Normalisation over the last `ndim` axes, which weight and bias have too.
+
+The formulas, forward and backward, stand in `kernels/layer_norm/reference.py`.
+"""
 
 import math
 from typing import Any
@@ -29,6 +32,8 @@ class LayerNorm(Function):
         return out if ndim == 1 else out.reshape(self.shape)
 
     def backward(self, dout: Array) -> Any:
+        # y = (x - mean) * rstd, g = dout * weight: dx = rstd * (g - mean(g) - y * mean(g * y)).
+        # Over all rows: dweight = sum(dout * y), dbias = sum(dout).
         dx, dweight, dbias = kernel("layer_norm", "layer_norm_backward", dout)(
             _joined(dout, len(self.trailing)),
             self.x,
@@ -56,6 +61,8 @@ class RMSNorm(Function):
         return out if ndim == 1 else out.reshape(self.shape)
 
     def backward(self, dout: Array) -> Any:
+        # y = x * rstd, g = dout * weight: dx = rstd * (g - y * mean(g * y)).
+        # Over all rows: dweight = sum(dout * y).
         dx, dweight = kernel("layer_norm", "rms_norm_backward", dout)(
             _joined(dout, len(self.trailing)),
             self.x,
