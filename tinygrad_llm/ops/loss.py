@@ -1,4 +1,7 @@
-"""Cross entropy of logits against class numbers, with its reduction, as one operation."""
+"""Cross entropy of logits against class numbers, with its reduction, as one operation.
+
+The formulas for one row, forward and backward, stand in `kernels/cross_entropy/reference.py`.
+"""
 
 import math
 
@@ -59,6 +62,8 @@ class CrossEntropy(Function):
             # One number for all rows. Without a divisor all rows are ignored: theirs is 0 anyway.
             each = dout.astype(self.logsumexp.dtype) / (self.divisor or 1.0)
             dloss = np.broadcast_to(each, rows)
+        # loss = log(sum_j exp(x_j)) - x_y, without weights and smoothing, for a row x of target y.
+        # The logarithm's derivative by x_c is softmax(x)_c: dx_c = dloss (softmax(x)_c - 1[c = y]).
         dlogits = kernel("cross_entropy", "cross_entropy_backward", dout)(
             dloss, self.logits, self.targets, self.logsumexp, self.weight, *self.settings
         )
