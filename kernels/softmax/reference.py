@@ -37,7 +37,9 @@ def softmax_forward(x: Array) -> Array:
 def softmax_backward(dout: Array, out: Array) -> Array:
     """dout, out: (..., C) -> dx: (..., C).
 
-    d out_i / d x_j = out_i (1[i = j] - out_j), hence dx = out * (dout - sum(dout * out)).
+    By the quotient rule d out_i / d x_j = out_i (1[i = j] - out_j). The chain rule sums over i:
+    dx_j = sum_i dout_i out_i (1[i = j] - out_j) = dout_j out_j - out_j sum_i dout_i out_i,
+    hence dx = out * (dout - sum(dout * out)).
     """
     if dout.dtype == np.float16:
         return softmax_backward(dout.astype(np.float32), out.astype(np.float32)).astype(np.float16)
@@ -67,7 +69,12 @@ def log_softmax_forward(x: Array) -> Array:
 
 
 def log_softmax_backward(dout: Array, out: Array) -> Array:
-    """dout, out: (..., C) -> dx: (..., C) = dout - softmax * sum(dout), with softmax = exp(out)."""
+    """dout, out: (..., C) -> dx: (..., C).
+
+    out_i = x_i - log(sum_j exp(x_j)), and the derivative of that logarithm by x_j is softmax_j, so
+    d out_i / d x_j = 1[i = j] - softmax_j. Summed over i with dout_i, and with softmax = exp(out):
+    dx = dout - exp(out) * sum(dout).
+    """
     if dout.dtype == np.float16:
         wide = log_softmax_backward(dout.astype(np.float32), out.astype(np.float32))
         return wide.astype(np.float16)
