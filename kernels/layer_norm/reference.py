@@ -67,8 +67,11 @@ def layer_norm_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """dout, x: (..., C), mean and rstd: (...) -> dx: (..., C), dweight and dbias: (C,).
 
-    With y = (x - mean) * rstd and g = dout * weight, mean and variance take back from g what moves
-    them: dx = rstd * (g - mean(g) - y * mean(g * y)). needs: which of the three to compute.
+    Let y = (x - mean) * rstd and g = dout * weight, the gradient of y. Within a row
+    d mean / d x_j = 1/C and d rstd / d x_j = -rstd^2 y_j / C, so that
+    d y_i / d x_j = rstd (1[i = j] - 1/C - y_i y_j / C). Summed over i with g_i:
+    dx = rstd * (g - mean(g) - y * mean(g * y)). Over all rows: dweight = sum(dout * y) and
+    dbias = sum(dout). needs: which of the three to compute; the others are None.
     """
     if x.dtype == np.float16:
         dout, x, weight = _wide(dout, x, weight)
@@ -137,7 +140,10 @@ def rms_norm_backward(
 ) -> tuple[Array | None, Array | None]:
     """dout, x: (..., C), rstd: (...) -> dx: (..., C), dweight: (C,).
 
-    With y = x * rstd and g = dout * weight: dx = rstd * (g - y * mean(g * y)).
+    Let y = x * rstd and g = dout * weight, the gradient of y. As d rstd / d x_j = -rstd^2 y_j / C,
+    d y_i / d x_j = rstd (1[i = j] - y_i y_j / C). Summed over i with g_i:
+    dx = rstd * (g - y * mean(g * y)). Over all rows: dweight = sum(dout * y). needs: which of the
+    two to compute; the other is None.
     """
     if x.dtype == np.float16:
         dout, x, weight = _wide(dout, x, weight)
