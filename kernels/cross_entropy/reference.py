@@ -67,7 +67,11 @@ def cross_entropy_backward(
 ) -> Array:
     """dloss, targets, logsumexp: (N,), logits: (N, C) -> dlogits: (N, C).
 
-    Without weights and smoothing: dlogits = dloss (softmax(x) - 1[c = y]).
+    d lse / d x_c = exp(x_c) / sum_j exp(x_j) = softmax(x)_c, and d x_y / d x_c = 1[c = y]. Without
+    weights and smoothing, therefore: dlogits_c = dloss (softmax(x)_c - 1[c = y]). With them:
+
+        dlogits_c = dloss ((1 - s) w_y (softmax(x)_c - 1[c = y])
+                           + s/C (softmax(x)_c sum_k w_k - w_c))
     """
     logits = as_rows(logits)  # (N, C)
     wide = logsumexp.dtype
