@@ -5,6 +5,11 @@ counts all pairs of the whole text for every merge. This one
 - counts each different pretoken once, with how often it occurs (English repeats itself);
 - keeps the pair counts, and after a merge mends only those that it changed;
 - finds the best pair in a heap whose entries may be out of date (see `learn_merges`).
+
+Example: "low lower" has the pretokens "low" and " lower", each once. The pairs "l o" and "o w"
+occur twice, " l", "w e" and "e r" once. Of the two, "o w" is the greater (o > l): the first merge
+is "ow". Now "l o" and "o w" are gone, "w e" has become "ow e", and "l ow" occurs twice: the second
+merge is "low".
 """
 
 import heapq
@@ -36,7 +41,8 @@ def train_bpe(
     frequent pairs the greatest (as a pair of bytes objects) is merged. When no pair is left
     the vocabulary stays smaller than asked.
 
-    Returns (vocab, merges), which is what `Tokenizer(vocab, merges, special_tokens)` takes.
+    Returns (vocab, merges), which is what `Tokenizer(vocab, merges, special_tokens)` takes. Raises
+    TokenizerError for a vocab_size below 256 + special tokens, DataError for an empty text.
     """
     return _train(read_blocks(path), f"{path}", vocab_size, special_tokens, pattern, progress)
 
@@ -148,6 +154,8 @@ def learn_merges(
             parts = spelled[i].split(left + right)  # the pair stands between the parts
             spelled[i] = new.join(parts)
             for k, (before, after) in enumerate(pairwise(parts)):
+                # "aaa", merging "a a": parts "", "a". The merge at k = 0 has nothing to its left.
+                # "aaaa": parts "", "", "". The merge at k = 1 has the one at k = 0 to its left.
                 if before or k:
                     # Where a part is empty, the neighbour is another (left, right), now new.
                     change[before[-1:] or right, left] -= counts[i]
@@ -170,6 +178,7 @@ _COMPLEMENT = bytes(255 - byte for byte in range(256))
 def _descending(token: bytes) -> str:
     """A sort key that puts greater bytes objects first, for a heap, which gives the least.
 
-    Each byte is turned round; the end mark, greater than any byte, puts b"ab" before b"a".
+    Each byte b is complemented (255 - b); the end mark, greater than any byte, puts b"ab" before
+    b"a".
     """
     return token.translate(_COMPLEMENT).decode("latin-1") + chr(256)
