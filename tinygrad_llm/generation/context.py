@@ -135,7 +135,17 @@ class Reader:
         return window_length(self.lengths, self._n_positions)
 
     def _read_cached(self, slid: np.ndarray) -> np.ndarray:
-        """Read what the cache lacks: one token of each row, or more of those that slid (N,)."""
+        """Read what the cache lacks: one token of each row, or more of those that slid (N,).
+
+        Two rows and 4 positions; row 0 was full and slides with its fifth token, e. What the cache
+        holds, `.` being masked:
+
+            row 0      row 1
+            a b c d    . p q r    before
+              b c d      p q r    keep_last(3): no text reaches further back than 4 with the new one
+            . . d e    p q r s    one column read; d is wrong: it was read at position 3, not 0
+            . . d e    p q r s    d e read again, at positions 0 and 1, and put in with `replace`
+        """
         widest = int(self._windows.max())
         # Caches of other kinds than ours cannot mend single rows: they begin again, for all.
         mendable = hasattr(self._cache, "replace") and hasattr(self._cache, "keep_last")
