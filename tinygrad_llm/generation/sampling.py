@@ -76,11 +76,19 @@ def top_p(scores: np.ndarray, p: float, min_tokens_to_keep: int = 1) -> np.ndarr
 def _nucleus(
     scores: np.ndarray, probabilities: np.ndarray, p: float, min_tokens_to_keep: int
 ) -> np.ndarray:
-    """Which of scores (V,) to keep: indices.
+    """Which of scores (V,) to keep: indices, in no order.
 
     Seen from the other end: the unlikeliest tokens go that together make up no more than 1 - p.
     Sorting all V tokens would tell, but where the edge is, shows already in a histogram: bins of
     scores are in or out as a whole, but for one, whose tokens are sorted. O(V), not O(V log V).
+
+    By hand, for p = 0.9; below: the probability of a token and of all less likely ones.
+
+        score          3      2      1      0
+        probability    0.644  0.237  0.087  0.032
+        below          1.000  0.356  0.119  0.032
+        below > 0.1    keep   keep   keep   drop
+        bin            0      40     80     120    (3 - score) * 40; the edge is bin 80
     """
     removable = probabilities.dtype.type(1 - p)
     bins = np.minimum((scores.max() - scores) * _BINS_PER_NAT, _BINS - 1).astype(np.int64)
@@ -100,7 +108,7 @@ def _nucleus(
 
 
 def min_p(scores: np.ndarray, p: float, min_tokens_to_keep: int = 1) -> np.ndarray:
-    """Keep the tokens at least p times as likely as the likeliest: many if nobody knows, few if.
+    """Keep the tokens at least p times as likely as the likeliest: many if unsure, few if sure.
 
     Nguyen et al., "Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs"
     (2024).
