@@ -12,11 +12,15 @@ from tinygrad_llm.tensor import Tensor, arange
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`; x and result of the same shape."""
+    # Subtracting the maximum avoids overflow and does not change the result, so the gradient
+    # through the maximum is 0: detached, it is not computed.
     e = (x - x.detach().amax(dim, keepdim=True)).exp()
     return e / e.sum(dim, keepdim=True)
 
 
 def log_softmax(x: Tensor, dim: int) -> Tensor:
+    """x - log(sum(exp(x))) along `dim`; x and result of the same shape."""
     shifted = x - x.detach().amax(dim, keepdim=True)
     return shifted - shifted.exp().sum(dim, keepdim=True).log()
 
@@ -24,7 +28,7 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
 def layer_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Over the last axis."""
+    """Over the last axis. x: (..., C), weight and bias: (C,)."""
     centred = x - x.mean(-1, keepdim=True)
     y = centred / ((centred * centred).mean(-1, keepdim=True) + eps).sqrt()
     y = y if weight is None else y * weight
@@ -32,7 +36,7 @@ def layer_norm(
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
-    """Over the last axis."""
+    """Over the last axis. x: (..., C), weight: (C,)."""
     y = x / ((x * x).mean(-1, keepdim=True) + eps).sqrt()
     return y if weight is None else y * weight
 
@@ -52,11 +56,13 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x: (..., in), weight: (out, in), bias: (out,) -> (..., out)."""
     y = x @ weight.transpose(-1, -2)
     return y if bias is None else y + bias
 
 
 def embedding(ids: Tensor, weight: Tensor) -> Tensor:
+    """ids: any shape, weight: (V, C) -> (*ids.shape, C)."""
     return weight[ids]
 
 
@@ -67,13 +73,17 @@ def cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The mean over rows. logits: (N, C), targets: (N,) class numbers."""
+    """The mean over rows, weighted. logits: (N, C), targets: (N,) class numbers, weight: (C,).
+
+    A row whose target is ignore_index does not count; if none counts, the result is nan.
+    """
     classes = logits.shape[1]
     used = targets != ignore_index  # (N,)
     targets = targets.masked_fill(~used, 0)
     minus_log = -log_softmax(logits, 1)  # (N, C)
     nll = minus_log.gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
     counts = used.to(logits.dtype)  # (N,)
+    # For label smoothing: -log p summed over every class c, times w_c, target or not.
     every = minus_log.sum(1) if weight is None else minus_log @ weight  # (N,)
     every = every * counts
     if weight is not None:
