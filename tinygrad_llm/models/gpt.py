@@ -140,7 +140,7 @@ class GPT2Attention(nn.Module):
 
 
 class GPT2MLP(nn.Module):
-    """Two layers with a bend between: what a token does on its own with what it has gathered."""
+    """Two linear layers with a non-linearity between, applied to each token on its own."""
 
     def __init__(self, config: GPT2Config):
         inner = config.n_inner or 4 * config.n_embd
@@ -150,6 +150,7 @@ class GPT2MLP(nn.Module):
         self._act = ACTIVATIONS[config.activation_function]
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, T, C) -> (B, T, C)."""
         return self.dropout(self.c_proj(self._act(self.c_fc(x))))
 
 
@@ -292,7 +293,7 @@ class GPT2LMHeadModel(LanguageModel):
             position_ids = np.cumsum(np.asarray(attention_mask) != 0, axis=1) - 1
             position_ids = position_ids.clip(min=0)[:, -input_ids.shape[1] :]
         x = self.transformer(input_ids, attention_mask, position_ids, cache)
-        return self.lm_head(x[:, -1])  # (B, V): the other positions' logits are nobody's business
+        return self.lm_head(x[:, -1])  # (B, V): only the last predicts the next token
 
     def flops_per_token(self, context: int | None = None) -> int:
         # Beside the weights: queries . keys and weights . values, with each of `context` tokens
