@@ -1,8 +1,10 @@
 """Which array module an operation runs on, and which spelling of a kernel it gets.
 
 A kernel folder `kernels/NAME/` holds the same functions in up to four files: `reference` (the NumPy
-formula), `cpu` (Numba), `numba_cuda`, `cuda`. `kernel("softmax", "softmax_forward", x)` picks the
-best spelling that exists for x's device; `use_kernels("numpy")` or TINYGRAD_LLM_KERNELS forces one.
+formula), `cpu` (Numba), `numba_cuda`, `cuda`. Each file is one spelling: an implementation of the
+same kernel, with the same arguments and results. `kernel("softmax", "softmax_forward", x)` picks
+the best spelling that exists for x's device; `use_kernels("numpy")` or TINYGRAD_LLM_KERNELS forces
+one.
 """
 
 import contextlib
