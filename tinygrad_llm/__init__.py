@@ -1,4 +1,8 @@
-"""A language-model engine to read from the first line to the last: NumPy, by hand, and fast."""
+"""A language-model engine to read from the first line to the last: NumPy, by hand, and fast.
+
+Each folder of the package is a room: all that belongs to one subject (`nn`, `optim`, ...), which
+imports only from the rooms below it. `README.md` lists them from the bottom up.
+"""
 
 import importlib
 from typing import TYPE_CHECKING
