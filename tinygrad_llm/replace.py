@@ -3,7 +3,8 @@
     with replace("softmax", my_softmax):  # a function of tensors, called as the engine's is
         train(config)                     # a GPT that attends with my_softmax
 
-A part is named as users import it: "softmax" (of functional), "nn.LayerNorm", "optim.AdamW",
+A part is one function or class that a room (a folder of the package) offers, or one function of a
+kernel. It is named as users import it: "softmax" (of functional), "nn.LayerNorm", "optim.AdamW",
 "tokenizers.CharTokenizer"; or as the function of a kernel, "softmax_forward", which works on plain
 arrays and needs its "softmax_backward". Functions reach every model. Classes, and activations that
 a model chose by name, go into the models that are built within the block, and stay in them.
@@ -71,7 +72,7 @@ def replace(name: str, mine: Any) -> Iterator[None]:
 
 
 def find(name: str) -> Part:
-    """The part that a name stands for: "room.name", or the name alone."""
+    """The part that a name stands for: "room.name", or the name alone. Else ConfigError."""
     parts = {f"{part.room}.{part.name}": part for part in _all_parts()}
     known = parts.get(name.replace("F.", "functional.", 1) if name.startswith("F.") else name)
     if known is not None:
