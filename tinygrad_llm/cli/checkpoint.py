@@ -46,7 +46,7 @@ def suggest_generate(folder: Path, tokenizer: Any, options: str = "") -> str:
     """A command that works as it stands: not every text has the characters of a prompt."""
     from tinygrad_llm.errors import TokenizerError
 
-    prompt = "The "
+    prompt = "The"  # and no space: byte pairs have it at the beginning of the next word
     try:
         tokenizer.encode(prompt)
     except TokenizerError:

@@ -79,13 +79,15 @@ def steps_that_fit(seconds_per_step: float, seconds_left: float) -> int:
 
 
 def first_words(tokenizers: list[Any], corpus: data.TokenCorpus) -> str:
-    """What all texts begin with: "The ", or a word of the held-out text, if that has other letters.
+    """What all texts begin with: "The", or a word of the held-out text, if that has other letters.
 
-    tokenizers: those that must be able to encode it; the corpus is of the first one.
+    No space after it: byte pairs have it at the beginning of the next word, so one that stands at
+    the end of a text announces something rare. tokenizers: those that must be able to encode it;
+    the corpus is of the first one.
     """
     # Its ends may be halves of characters, which are no text.
     words = tokenizers[0].decode(corpus.validation[:60]).replace("\ufffd", " ").split()
-    for prompt in ("The ", *(word[:12] for word in words)):
+    for prompt in ("The", *(word[:12] for word in words)):
         try:
             if all(tokenizer.encode(prompt) for tokenizer in tokenizers):
                 return prompt
