@@ -182,9 +182,12 @@ def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> Header:
         )
     length = int.from_bytes(file.read(8), "little")
     if length > min(file_size - 8, _LONGEST_HEADER):
+        if length > _LONGEST_HEADER or file.read(1) not in (b"{", b""):
+            raise CheckpointError(
+                f"{path}: is no checkpoint: it does not begin as a safetensors file does"
+            )
         raise CheckpointError(
-            f"{path}: is truncated or no safetensors file: its header would be {length:,} bytes, "
-            f"the file has {file_size:,}"
+            f"{path}: is truncated: its header has {length:,} bytes, the file {file_size:,}"
         )
     text = file.read(length)
     try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import data, models, tokenizers
-from tinygrad_llm.errors import CheckpointError
+from tinygrad_llm.errors import CheckpointError, DataError
 from tinygrad_llm.files import (
     complete_folder,
     recover_folder,
@@ -122,8 +122,10 @@ def save_state(folder: Path, trainer: Trainer, tokenizer: Any, corpus_digest: st
 def load_state(folder: Path, trainer: Trainer, corpus_digest: str) -> None:
     """Put optimiser and trainer where `save_state` left them; the model is loaded already."""
     state = read_json(folder / STATE)
-    if state.get("corpus_sha256") != corpus_digest:
-        raise CheckpointError(
+    if "corpus_sha256" not in state:
+        raise CheckpointError(f"{folder / STATE} does not hold a run's state: no corpus_sha256")
+    if state["corpus_sha256"] != corpus_digest:
+        raise DataError(
             f"{folder}: the text, or how it is split, is not what the run was trained on so far, "
             f"so it cannot go on as if nothing had happened. Put the old text back, or train anew"
         )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinygrad_llm import data, rng
 from tinygrad_llm.data import corpora
-from tinygrad_llm.errors import CheckpointError, ConfigError, TrainingError
+from tinygrad_llm.errors import CheckpointError, ConfigError, TokenizerError, TrainingError
 from tinygrad_llm.files import write_json
 from tinygrad_llm.models.ngram import NGram
 from tinygrad_llm.training import checkpoints
@@ -93,13 +94,15 @@ def _resume(config: TrainConfig, display: Display) -> Run:
         why = "an n-gram has no steps" if last.exists() else "there is no checkpoint to go on from"
         display.say(f"starting from the beginning: {why}")
         return _train(config, display, overwrite=True)
-    model, tokenizer = checkpoints.load_model(last)
+    with _damaged(folder):
+        model, tokenizer = checkpoints.load_model(last)
     same = build(config, tokenizer.vocab_size, end_of_text(tokenizer))
     _check_same_model(folder, same, model)
     _, corpus = _prepare(config, tokenizer, display)
     recorder = Recorder(config, model, tokenizer, corpus, display)
     trainer = Trainer(config, model, corpus, recorder)
-    checkpoints.load_state(last, trainer, recorder.corpus_digest)
+    with _damaged(folder):
+        checkpoints.load_state(last, trainer, recorder.corpus_digest)
     if trainer.step > config.steps:
         raise ConfigError(
             f"{folder} is at step {trainer.step} already; steps={config.steps} is not accepted, "
@@ -118,6 +121,20 @@ def _resume(config: TrainConfig, display: Display) -> Run:
     return _run(trainer, recorder)
 
 
+@contextmanager
+def _damaged(folder: Path) -> Iterator[None]:
+    """What is wrong with last/ is told with what is left to do."""
+    try:
+        yield
+    except (CheckpointError, TokenizerError) as error:
+        best = checkpoints.complete(folder, checkpoints.BEST)
+        use = f"tllm generate {shlex.quote(str(best))} can still be used; to " if best else "To "
+        raise CheckpointError(
+            f"{error}. The run cannot go on from {folder / checkpoints.LAST}. {use}train anew, "
+            f"repeat its tllm train with --overwrite"
+        ) from error
+
+
 def _prepare(config: TrainConfig, tokenizer: Any, display: Display) -> tuple[Any, data.TokenCorpus]:
     """The tokenizer (a new one if None) and the tokens of the text."""
     display.say(f"data: {config.data_name}")
@@ -129,7 +146,7 @@ def _prepare(config: TrainConfig, tokenizer: Any, display: Display) -> tuple[Any
     characters = corpus.n_train_characters + corpus.n_validation_characters
     display.say(
         f"  {characters:,} characters, {len(corpus.train) + len(corpus.validation):,} tokens of "
-        f"{tokenizer.vocab_size:,} kinds, the last {config.validation:.0%} held out"
+        f"{tokenizer.vocab_size:,} kinds, the last {100 * config.validation:.4g}% held out"
     )
     return tokenizer, corpus
 

@@ -54,7 +54,7 @@ def test_a_checkpoint_in_several_files(tmp_path, capsys):
     [
         (lambda d: d / "nowhere", "there is no such folder"),
         (lambda d: d, "holds neither a checkpoint nor a run with one; it holds notes.txt"),
-        (lambda d: d / "notes.txt", "header would be"),
+        (lambda d: d / "notes.txt", "notes.txt: is no checkpoint: it does not begin as"),
     ],
     ids=["missing", "other folder", "other file"],
 )

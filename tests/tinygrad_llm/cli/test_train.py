@@ -192,6 +192,28 @@ def test_resume_from_the_command_line(tllm, text, tmp_path):
         assert "cannot be changed, only --steps can" in result.err
 
 
+def test_a_damaged_checkpoint_is_told_with_what_is_left(tllm, text, tmp_path):
+    out = tmp_path / "run"
+    first = ["train", "--data", text, "--out", out, *TINY]
+    assert tllm(*first).code == 0
+    weights = out / "last" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-20])
+    result = tllm("train", "--resume", out, "--steps", 5)
+    assert result.code == 2
+    assert "is truncated" in result.err
+    assert f"tllm generate {out / 'best'} can still be used" in result.err
+    assert "--overwrite" in result.err
+    assert tllm("generate", out / "best", "--tokens", 2).code == 0
+    assert tllm(*first, "--overwrite").code == 0
+    for name in ("best", "last"):
+        shutil.rmtree(out / name)
+    (out / "last").mkdir()
+    result = tllm("train", "--resume", out)
+    assert result.code == 2
+    assert "can still be used" not in result.err
+    assert "--overwrite" in result.err
+
+
 def test_profile(tllm, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = tllm("train", "--data", text, *TINY, "--profile", 2)

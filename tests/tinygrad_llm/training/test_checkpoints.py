@@ -289,7 +289,7 @@ def test_optimiser_tensors_that_do_not_fit_are_named(run):
     [
         ("", "cannot be read"),
         ("[1]", "is not a table"),
-        ("{}", "is not what the run was trained on|does not hold"),
+        ("{}", "does not hold a run's state: no corpus_sha256.*--overwrite"),
         ("\xff", "cannot be read"),
     ],
 )

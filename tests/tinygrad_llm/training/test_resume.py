@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import rng
-from tinygrad_llm.errors import CheckpointError, ConfigError
+from tinygrad_llm.errors import CheckpointError, ConfigError, DataError
 from tinygrad_llm.training import TrainConfig, resume, train
 from tinygrad_llm.training.recorder import Recorder
 
@@ -200,7 +200,7 @@ def test_a_changed_text_is_noticed(configure, text_file):
     train(config)
     text = text_file.read_text()
     text_file.write_text(text[::-1])  # the same characters, and as many
-    with pytest.raises(CheckpointError, match="the text, or how it is split, is not what the run"):
+    with pytest.raises(DataError, match="the text, or how it is split, is not what the run"):
         resume(config.folder, steps=9)
 
 
