@@ -16,7 +16,7 @@ from tinygrad_llm.cli.options import part_option
 )
 @click.option("--context", type=click.IntRange(min=1), help="Tokens seen at once [all it can].")
 @click.option("--tokens", type=click.IntRange(min=0), default=0,
-              help="Stop after about so many [0: all].")  # fmt: skip
+              help="Measure on so many, from its start [0: all].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @part_option
 def command(

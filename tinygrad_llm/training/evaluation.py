@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_llm.autograd import no_grad
-from tinygrad_llm.data import TokenCorpus, bits_per_character
+from tinygrad_llm.data import TokenCorpus, bits_per_character, evaluation_batches
+from tinygrad_llm.generation.context import Inference
 from tinygrad_llm.models.ngram import NGram
 
 MOST_LOGITS = 1 << 23  # in one batch; 32 MB, and a few times that while it is computed
@@ -35,27 +35,21 @@ def evaluate(
 
     Windows of `context` tokens do not overlap, so a neural model sees on average half of it; an
     n-gram always sees its order - 1 tokens. batch_size: windows at once; as many as fit well into
-    memory if left out. limit: stop after about so many tokens; 0 for all.
+    memory if left out. limit: so many tokens, from the start; 0 for all.
     """
+    ids = corpus.validation[: limit or None]
     if isinstance(model, NGram):
-        ids = corpus.validation[: limit or None]
         loss, tokens = model.evaluate(ids, context=corpus.train[-model.order :]), len(ids)
         return _evaluation(loss, tokens, corpus)
     if batch_size is None:
         batch_size = min(max(MOST_LOGITS // (context * model.config.vocab_size), 1), 64)
-    was_training = model.training
-    model.eval()
     total, tokens = 0.0, 0
-    try:
-        with no_grad():
-            for inputs, targets in corpus.evaluation_batches(batch_size, context):
-                # Summed in Python's float64, whatever the model computes in.
-                total += model.loss(inputs, targets).item() * targets.size
-                tokens += targets.size
-                if limit and tokens >= limit:
-                    break
-    finally:
-        model.train(was_training)
+    before = int(corpus.train[-1])  # so that the first token is predicted as well
+    with Inference(model):
+        for inputs, targets in evaluation_batches(ids, batch_size, context, before=before):
+            # Summed in Python's float64, whatever the model computes in.
+            total += model.loss(inputs, targets).item() * targets.size
+            tokens += targets.size
     return _evaluation(total / tokens, tokens, corpus)
 
 

@@ -54,8 +54,19 @@ def test_another_text_and_share(tllm, runs, tmp_path, text):
         tllm("eval", runs["gpt"], "--data", other, "--validation", 0.5, "--json").out
     )
     assert values["characters"] == 520
-    values = json.loads(tllm("eval", runs["gpt"], "--tokens", 50, "--context", 5, "--json").out)
-    assert 50 <= values["tokens"] < 5 * 64 + 50
+
+
+@pytest.mark.parametrize("name", ["gpt", "lstm-bpe", "ngram"])
+@pytest.mark.parametrize(("tokens", "context"), [(1, 8), (37, 5), (40, 8)])
+def test_as_many_tokens_as_asked_for(name, tokens, context, tllm, runs):
+    values = json.loads(
+        tllm("eval", runs[name], "--tokens", tokens, "--context", context, "--json").out
+    )
+    assert values["tokens"] == tokens
+    bits = values["loss"] * tokens / values["characters"] / math.log(2)
+    assert values["bits_per_character"] == pytest.approx(bits)
+    if name != "lstm-bpe":
+        assert values["characters"] == tokens
 
 
 def test_a_checkpoint_that_has_left_its_run(tllm, runs, tmp_path):

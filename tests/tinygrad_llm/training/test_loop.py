@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_llm import data, models, optim, rng, tokenizers
+from tinygrad_llm import data, models, nn, optim, rng, tokenizers
 from tinygrad_llm.errors import DataError, TrainingError
 from tinygrad_llm.training import TrainConfig, Trainer, evaluate, resume, train
 from tinygrad_llm.training.log import read_log
@@ -177,18 +177,14 @@ def test_best_is_the_best_and_last_the_last(configure):
 # -- evaluation --
 
 
-class Counting:
+class Counting(nn.Module):
     """A model that gives every token the same probability but the last one of the text."""
 
     def __init__(self, vocab_size):
+        super().__init__()
         self.config = type("C", (), {"vocab_size": vocab_size})()
-        self.training, self.seen, self.inputs = True, [], []
-
-    def eval(self):
-        self.training = False
-
-    def train(self, mode):
-        self.training = mode
+        self.seen, self.inputs = [], []
+        self.frozen = nn.Dropout(0.5).eval()
 
     def loss(self, inputs, targets):
         assert not self.training
@@ -214,13 +210,14 @@ def test_every_validation_token_is_a_target_once(length, batch_size):
     assert result.characters == 2 * length
     assert result.bits_per_character == pytest.approx(result.loss / 2 / math.log(2))
     assert model.training  # as it was
+    assert not model.frozen.training  # and so is this one
 
 
 def test_a_limit_and_the_memory_of_a_batch():
     tokens = np.arange(3000, dtype=np.uint16)
     corpus = data.TokenCorpus(tokens[:2000], tokens[2000:], 2000, 3000, 3000)
     model = Counting(3000)
-    assert evaluate(model, corpus, 8, 5, limit=90).tokens == 120  # whole batches of 40
+    assert evaluate(model, corpus, 8, 5, limit=93).tokens == 93
     # A large vocabulary makes the logits large: fewer windows at once.
     large = Counting(1 << 20)
     evaluate(large, corpus, 8)
