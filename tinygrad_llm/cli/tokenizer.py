@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +73,15 @@ def _train_bpe(texts: Iterable[str], vocab_size: int, special: tuple[str, ...]) 
     from tinygrad_llm.tokenizers import Tokenizer, train_bpe_from_text
 
     wanted = max(vocab_size - 256 - len(special), 0)
-    with click.progressbar(length=wanted, label="Merging pairs", file=sys.stderr) as bar:
-        vocab, merges = train_bpe_from_text(
-            texts, vocab_size, special, progress=lambda done, _: bar.update(done - bar.pos)
-        )
+    bar = click.progressbar(length=wanted, label="Merging pairs", file=sys.stderr)
+    with ExitStack() as shown:
+
+        def progress(done: int, _: int) -> None:
+            if not bar.pos:  # only now: the text may be none, and the size too small
+                shown.enter_context(bar)
+            bar.update(done - bar.pos)
+
+        vocab, merges = train_bpe_from_text(texts, vocab_size, special, progress=progress)
     return Tokenizer(vocab, merges, special)
 
 

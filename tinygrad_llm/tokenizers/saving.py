@@ -63,6 +63,11 @@ def load(folder: str | os.PathLike[str]) -> BaseTokenizer:
     The path of a tokenizer.json itself is accepted too.
     """
     folder = Path(folder)
+    if folder.is_file() and folder.suffix.lower() != ".json":
+        raise TokenizerError(
+            f"load: {folder} is a file; the folder of a tokenizer is expected, such as "
+            f"tllm tokenizer train makes"
+        )
     path = folder if folder.is_file() else folder / "tokenizer.json"
     if path.is_file():
         return _load_json(path)

@@ -145,3 +145,29 @@ def test_what_is_wrong_gets_a_reason(trained, arguments, given, message):
     assert result.returncode == 2
     assert message in result.stderr.decode()
     assert "Traceback" not in result.stderr.decode()
+
+
+def test_no_pairs_are_merged_before_an_error(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "empty.txt").write_text("")
+    for source, size in (("text.txt", 9), ("nowhere.txt", 300), ("empty.txt", 300)):
+        arguments = [
+            str(tmp_path / source),
+            "--out",
+            str(tmp_path / "t"),
+            "--vocab-size",
+            str(size),
+        ]
+        assert main(["tokenizer", "train", *arguments]) == 2
+        assert capsys.readouterr().err.startswith("Error: ")
+    arguments = [str(tmp_path / "text.txt"), "--out", str(tmp_path / "t"), "--vocab-size", "270"]
+    assert main(["tokenizer", "train", *arguments]) == 0
+    assert "Merging pairs" in capsys.readouterr().err
+
+
+def test_a_text_in_the_place_of_a_tokenizer(tmp_path, capsys):
+    (tmp_path / "book.txt").write_text(TEXT)
+    for command in ("encode", "decode"):
+        assert main(["tokenizer", command, str(tmp_path / "book.txt"), "1"]) == 2
+        err = capsys.readouterr().err
+        assert "book.txt is a file; the folder of a tokenizer is expected" in err
