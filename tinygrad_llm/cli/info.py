@@ -42,24 +42,26 @@ def command(checkpoint: Path, show_tensors: bool) -> None:
     _row("parameters", f"{parameters:,} in {len(tensors)} tensors ({', '.join(dtypes) or 'none'})")
     _row("size", f"{size:,} bytes" + (f" in {len(files)} files" if len(files) > 1 else ""))
     for key, text in headers[0].metadata.items() if headers else ():
-        # Our own checksums, and the configuration, which is printed below, are of no interest.
-        if not key.startswith("tinygrad_llm.") and key != "config":
+        # Our checksums, and what others write there, "pt" (PyTorch), are of no interest; the
+        # configuration is printed below.
+        if not key.startswith("tinygrad_llm.") and key not in ("config", "format"):
             _row(f"({key})", text)
     for key, value in _read_config(checkpoint, "checkpoint.json").items():
         if key != "tokenizer_sha256":
-            _row(key.replace("_", " "), value)
+            _row(key.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else value)
     if config:
         click.echo("\nconfig.json")
+        width = max(26, *(len(key) + 2 for key in config))
         for key, value in config.items():
-            _row(f"  {key}", json.dumps(value, ensure_ascii=False))
+            _row(f"  {key}", json.dumps(value, ensure_ascii=False), width)
     if show_tensors:
         click.echo("\ntensors")
         for name, tensor in tensors.items():
             click.echo(f"  {name:48} {tensor.dtype:5} {list(tensor.shape)}")
 
 
-def _row(name: str, value: object) -> None:
-    click.echo(f"{name:26} {value}")
+def _row(name: str, value: object, width: int = 26) -> None:
+    click.echo(f"{name:{width}} {value}")
 
 
 def _model_name(config: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`tllm info`: one file, several files, no config, and what is no checkpoint."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -81,3 +82,17 @@ def test_a_run_is_its_best_checkpoint(runs, name, tllm):
     assert result.out.splitlines()[0].split() == ["checkpoint", str(place)]
     assert "bits per character" in result.out
     assert "sha256" not in result.out
+    assert "(format)" not in result.out
+    assert re.search(r"^loss +\d+\.\d{4}$", result.out, re.MULTILINE)
+
+
+def test_a_long_name_moves_the_column(checkpoint, capsys):
+    long = "scale_attn_by_inverse_layer_idx"
+    (checkpoint / "config.json").write_text(json.dumps({**CONFIG, long: False}))
+    assert main(["info", str(checkpoint)]) == 0
+    _, _, rows = capsys.readouterr().out.partition("config.json\n")
+    lines = rows.splitlines()
+    place = lines[-1].index("false")
+    assert lines[-1].split() == [long, "false"]
+    assert {line[place - 1] for line in lines} == {" "}
+    assert all(line[place] != " " for line in lines)
