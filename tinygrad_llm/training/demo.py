@@ -115,5 +115,5 @@ def verdict(ngram: Run, gpt: Run) -> str:
     return (
         f"The n-gram wins: the GPT needs {learned / counted - 1:.0%} more bits. {sizes} Counting "
         f"is done after one reading, and on so little text its memory is hard to beat; the GPT "
-        f"has to find its weights step by step, and had a minute."
+        f"has to find its weights step by step, and had {gpt.config.steps:,} of them."
     )

@@ -55,7 +55,8 @@ class Trainer:
         """
         config = self.config
         self.model.train()
-        with self._stopping_politely():
+        # NumPy need not warn of an overflow: what comes of it is looked for, and told, here.
+        with self._stopping_politely(), np.errstate(all="ignore"):
             if self.step == 0:
                 self.evaluate()
             while self.step < config.steps:
@@ -104,7 +105,7 @@ class Trainer:
             # Before the optimiser's step: the weights are still those of the step before.
             raise TrainingError(
                 f"step {self.step + 1}: the loss is {total:g}, the length of its gradient "
-                f"{norm:g}. Most often the learning rate ({learning_rate:g}) is too high"
+                f"{norm:g}{_remedy(config)}"
             )
         self.optimizer.step()
         return total, norm, learning_rate
@@ -115,7 +116,9 @@ class Trainer:
             self.model, self.corpus, self.config.context, limit=self.config.eval_tokens
         )
         if not math.isfinite(result.loss):
-            raise TrainingError(f"step {self.step}: the validation loss is {result.loss:g}")
+            raise TrainingError(
+                f"step {self.step}: the validation loss is {result.loss:g}{_remedy(self.config)}"
+            )
         improved = result.loss < self.best
         self.best = min(self.best, result.loss)
         self.report(
@@ -128,7 +131,10 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             # A finite gradient can still make a step that overflows; the next loss would tell.
             if not np.isfinite(parameter.array).all():
-                raise TrainingError(f"step {self.step}: {name} holds values that are not finite")
+                raise TrainingError(
+                    f"step {self.step}: {name} holds values that are not finite"
+                    f"{_remedy(self.config)}"
+                )
         self.report("checkpoint", trainer=self)
 
     # What a checkpoint holds beside weights and optimiser. Batches follow from seed and step.
@@ -175,3 +181,8 @@ class Trainer:
         finally:
             for asked, handler in previous.items():
                 signal.signal(asked, handler)
+
+
+def _remedy(config: TrainConfig) -> str:
+    rate = config.learning_rate
+    return f". Most often the learning rate is too high: try --learning-rate {rate / 10:g}"

@@ -8,6 +8,7 @@ import time
 from typing import Any, Protocol, TextIO
 
 STOPPING = "Stopping after this step, with a checkpoint. Ctrl-C again stops at once, without one."
+SLOW_STEPS = 3  # the first ones compile and allocate: they say nothing of the time that is left
 
 
 class Display(Protocol):
@@ -48,17 +49,20 @@ class Plain:
 
     def start(self, first_step: int, steps: int) -> None:
         self.first, self.steps = first_step, steps
+        self.counted = first_step  # the time left is judged by the steps since this one
         self.started = self.shown = time.monotonic()
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None:
         now = time.monotonic()
         if now - self.shown >= self.every:
             self.shown = now
-            left = (now - self.started) / (step - self.first) * (self.steps - step)
+            left = (now - self.started) / (step - self.counted) * (self.steps - step)
             self.say(
                 f"step {step}/{self.steps}  loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s  "
                 f"{duration(left)} left"
             )
+        if step == self.first + SLOW_STEPS:
+            self.counted, self.started = step, now
 
     def say(self, text: str) -> None:
         print(text, file=self.stream or sys.stdout, flush=True)
@@ -92,7 +96,7 @@ class Bar:
             expand=True,
             refresh_per_second=4,
         )
-        self.speed = 0.0
+        self.speed, self.first = 0.0, first_step
         self.task = self.progress.add_task(
             "", total=steps, completed=first_step, loss="-", speed="-"
         )
@@ -104,6 +108,9 @@ class Bar:
         self.progress.update(
             self.task, completed=step, loss=f"{loss:.3f}", speed=f"{self.speed:,.0f}"
         )
+        if step == self.first + SLOW_STEPS:
+            self.speed = 0.0
+            self.progress.reset(self.task, completed=step)  # forgets how long they took
 
     def say(self, text: str) -> None:
         # soft_wrap: the terminal breaks long lines, and the text that is copied has none.

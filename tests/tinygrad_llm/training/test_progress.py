@@ -188,3 +188,33 @@ def test_ctrl_c_on_a_terminal(text_file, tmp_path, monkeypatch):
     assert progress.STOPPING in text
     last = text.rstrip().replace("\r\n", "\n").splitlines()[-1]
     assert last.startswith("Stopped at step 6 of 400, saved. Go on with: tllm train --resume")
+
+
+def test_the_time_left_does_not_count_the_steps_that_compile(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    out = io.StringIO()
+    shown = progress.Plain(out, every=5.0)
+    shown.start(0, 103)
+    for step in range(1, 104):
+        now += 20.0 if step == 1 else 1.0
+        shown.step(step, 2.5, 100.0)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("step 1/103 ")
+    assert [line.rpartition("  ")[2] for line in lines[1:3]] == ["1:37 left", "1:32 left"]
+
+
+def test_the_bar_forgets_them_too():
+    pytest.importorskip("rich")
+    bar = progress.Bar()
+    bar.start(5, 100)
+    try:
+        for step in range(6, 9):
+            bar.step(step, 2.0, 1.0)
+        bar.step(9, 2.0, 5000.0)
+        assert bar.speed == 5000.0
+        (task,) = bar.progress.tasks
+        assert (task.completed, task.total, task.fields["loss"]) == (9, 100, "2.000")
+        assert len(task._progress) <= 1  # the samples of its speed
+    finally:
+        bar.stop()
