@@ -71,7 +71,7 @@ class TrainConfig:
     dropout: float = _about("share of activations dropped in training", 0.0)
     bias: bool = _about("biases in linear layers and layer norms (gpt)", True)
     order: int = _about("tokens of an n-gram, the predicted one included (ngram, mlp)", 6)
-    smoothing: str = _about(f"of the n-gram: {', '.join(SMOOTHINGS)}", "kneser-ney")
+    smoothing: str = _about(f"of the n-gram: {', '.join(SMOOTHINGS)}", "modified-kneser-ney")
 
     # The loop
     steps: int = _about("optimiser steps", 2000)
