@@ -34,11 +34,11 @@ class Counting:
         return node.backward(*douts)
 
     def __enter__(self):
-        autograd.mode.observer = self
+        autograd.watch.observer = self
         return self
 
     def __exit__(self, *error):
-        autograd.mode.observer = None
+        autograd.watch.observer = None
 
 
 # -- order and cost --

@@ -18,6 +18,7 @@ from tinygrad_llm.autograd.grad_mode import (
     mode,
     no_grad,
     set_grad_enabled,
+    watch,
 )
 from tinygrad_llm.autograd.walk import backward, grad, unbroadcast
 
@@ -36,4 +37,5 @@ __all__ = [
     "owner",
     "set_grad_enabled",
     "unbroadcast",
+    "watch",
 ]

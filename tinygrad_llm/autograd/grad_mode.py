@@ -10,23 +10,15 @@ from typing import Any
 
 
 class _Watch:
-    """Who sees every operation run, if anybody does (training.profile)."""
+    """Who sees every operation run, if anybody does (training.profile); one for all threads."""
 
     observer: Any = None
 
 
 class _Mode(threading.local):
-    """Per thread: whether operations are recorded. (The observer is one for all threads.)"""
+    """Per thread: whether operations are recorded."""
 
     enabled = True
-
-    @property
-    def observer(self) -> Any:
-        return watch.observer
-
-    @observer.setter
-    def observer(self, observer: Any) -> None:
-        watch.observer = observer
 
 
 watch = _Watch()

@@ -86,14 +86,14 @@ class Profile:
 @contextmanager
 def profile() -> Iterator[Profile]:
     """`with profile() as p:` then `print(p.table(steps))`. Sees the operations of all threads."""
-    previous, watching = autograd.mode.observer, Profile()
-    autograd.mode.observer = watching
+    previous, watching = autograd.watch.observer, Profile()
+    autograd.watch.observer = watching
     started = time.perf_counter()
     try:
         yield watching
     finally:
         watching.seconds += time.perf_counter() - started
-        autograd.mode.observer = previous
+        autograd.watch.observer = previous
 
 
 def profile_steps(config: TrainConfig, steps: int, warm_up: int = 3) -> Profile:

@@ -127,7 +127,7 @@ def functions_of(cls):
 
 
 class Watching:
-    """An observer (autograd.mode) that notes which operations ran."""
+    """An observer (autograd.watch) that notes which operations ran."""
 
     def __init__(self):
         self.forwards, self.backwards = set(), set()
@@ -143,7 +143,7 @@ class Watching:
 
 def test_every_function_is_reached_by_a_row():
     watching = Watching()
-    autograd.mode.observer = watching
+    autograd.watch.observer = watching
     try:
         for op in OPS.values():
             for sample in op.samples:
@@ -152,7 +152,7 @@ def test_every_function_is_reached_by_a_row():
                 if total is not None:
                     total.backward()
     finally:
-        autograd.mode.observer = None
+        autograd.watch.observer = None
     classes = set(functions_of(Function))
     assert len(classes) > 50
     # Dropout is random: test_dropout compares it with its own mask.

@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_llm as tg
 import tinygrad_llm.functional as F
-from tinygrad_llm.autograd import mode
+from tinygrad_llm.autograd import watch
 from tinygrad_llm.errors import ConfigError
 from tinygrad_llm.training import profile
 from tinygrad_llm.training.profiling import profile_steps
@@ -70,7 +70,7 @@ def test_it_times_what_it_says():
 def test_it_ends_with_its_block_also_after_an_error():
     with pytest.raises(IndexError, match="dim"), profile() as watched:
         F.softmax(tg.ones(2, 3), dim=5)
-    assert mode.observer is None
+    assert watch.observer is None
     before = dict(watched.rows)
     F.softmax(tg.ones(2, 3), dim=1)
     assert watched.rows == before
