@@ -29,10 +29,11 @@ def ngram_config(source: str, folder: Path) -> TrainConfig:
 def gpt_config(source: str, folder: Path, steps: int) -> TrainConfig:
     """Four layers of width 128 over 2,048 pieces of words: 1.1 million parameters.
 
-    Of what was tried for a minute on the default corpus (bits per character after 800 steps of 768
-    tokens): characters 2.43; 512 pieces 2.05, 1,024 1.94, 2,048 1.91, 4,096 1.98; then windows of
-    32 tokens and not 64, and so twice as many, 1.89; a rate of 0.002 and not 0.003, 1.88. Three
-    layers at a rate of 0.004 are at 2.03, and dropout of 0.1 costs more than a tenth of a bit.
+    What was tried on the default corpus, in bits per character after 800 steps of 768 tokens:
+    characters 2.43; 512 pieces 2.05, 1,024 1.94, 2,048 1.91, 4,096 1.98; then windows of 32 tokens
+    and not 64, and so twice as many, 1.89; a rate of 0.002 and not 0.003, 1.88. After 1,200 steps,
+    with a weight decay of 1.0: 1.84; with three layers 1.86. Dropout of 0.1 costs far more than it
+    brings in so short a time. The n-gram has 1.84.
     """
     return TrainConfig(
         data=source, model="gpt", tokenizer="bpe", vocab_size=2048, context=32, n_layer=4,
@@ -107,6 +108,11 @@ def verdict(ngram: Run, gpt: Run) -> str:
         f"read in {ngram.model.num_parameters():,} counts; the GPT looks at about {window:.0f} "
         f"characters, through {gpt.model.num_parameters():,} weights."
     )
+    if abs(learned / counted - 1) < 0.01:
+        return (
+            f"A draw, within one per cent. {sizes} Counting is done after one reading, and on so "
+            f"little text its memory is hard to beat; the GPT had to find its weights step by step."
+        )
     if learned < counted:
         return (
             f"The GPT wins: it needs {1 - learned / counted:.0%} fewer bits. {sizes} What it has "

@@ -7,7 +7,8 @@ import matplotlib.image
 import pytest
 
 from tinygrad_llm.errors import DataError
-from tinygrad_llm.training import demo
+from tinygrad_llm.training import Run, demo
+from tinygrad_llm.training.evaluation import Evaluation
 from tinygrad_llm.training.log import read_log
 
 
@@ -41,9 +42,9 @@ def test_the_main_job(tllm, text, tmp_path):
     evaluations = [e for e in read_log(out / "log.jsonl") if e["event"] == "evaluation"]
     assert rows["GPT"][1] == f"{evaluations[-1]['bits_per_character']:.3f}"
     assert rows["GPT"][3] == str(evaluations[-1]["tokens"])
-    better = float(rows["GPT"][1]) < float(bits)
-    assert ("The GPT wins: it needs" in comparing) == better
-    assert ("The n-gram wins: the GPT needs" in comparing) == (not better)
+    ratio = float(rows["GPT"][1]) / float(bits)
+    winner = "A draw" if abs(ratio - 1) < 0.01 else "The GPT" if ratio < 1 else "The n-gram"
+    assert winner in comparing.partition("GPT  ")[2]
     assert "Done in" in comparing
     narrow = comparing.replace(str(out), "runs/demo")
     assert max(len(line) for line in narrow.splitlines()) <= 88
@@ -55,6 +56,30 @@ def test_the_main_job(tllm, text, tmp_path):
             command = line.partition("#")[0].strip()
             result = tllm(*shell_words(command)[1:])
             assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [
+        (1.70, "The GPT wins: it needs 15% fewer bits. The n-gram looks at 5 characters, "),
+        (2.20, "The n-gram wins: the GPT needs 10% more bits. The n-gram looks at 5 characters, "),
+        (2.01, "A draw, within one per cent. The n-gram looks at 5 characters, "),
+        (1.99, "A draw, within one per cent. "),
+    ],
+)
+def test_the_verdict_is_that_of_the_numbers(bits, words, tmp_path):
+    runs = []
+    for config, result in (
+        (demo.ngram_config("default", tmp_path), 2.0),
+        (demo.gpt_config("default", tmp_path, 3), bits),
+    ):
+        model = type("M", (), {"num_parameters": lambda self: 12_345})()
+        evaluation = Evaluation(1.0, result, 2.7, 100, 350)
+        runs.append(Run(tmp_path, config, model, None, evaluation, 1.0))
+    text = demo.verdict(*runs)
+    assert text.startswith(words)
+    window = runs[1].config.context * 3.5
+    assert f"in 12,345 counts; the GPT looks at about {window:.0f} characters, through" in text
 
 
 def shell_words(command):
