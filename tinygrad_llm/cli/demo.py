@@ -14,8 +14,8 @@ _MARK = "demo.json"  # in the folder: that the demo made what is there, and how 
               show_default=True, help="Folder of the run.")  # fmt: skip
 @click.option("--data", "source", default="default", show_default=True,
               help="A corpus by name, a text file or a folder.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(min=1),
-              help="Training steps of the GPT [what fits into a minute].")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), show_default="what fits into a minute",
+              help="Training steps of the GPT.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder already.")
 def command(out: Path, source: str, steps: int | None, overwrite: bool) -> None:
     """Train an n-gram and a small GPT, compare them, and let them write.

@@ -10,13 +10,14 @@ from tinygrad_llm.cli.options import part_option
 
 @click.command("eval")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--data", "source", help="A corpus, file or folder [that of the run].")
-@click.option(
-    "--validation", type=float, help="Share of its end to measure on [that of the run, or 0.1]."
-)
-@click.option("--context", type=click.IntRange(min=1), help="Tokens seen at once [all it can].")
-@click.option("--tokens", type=click.IntRange(min=0), default=0,
-              help="Measure on so many, from its start [0: all].")  # fmt: skip
+@click.option("--data", "source", show_default="that of the run",
+              help="A corpus, file or folder.")  # fmt: skip
+@click.option("--validation", type=float, show_default="that of the run, or 0.1",
+              help="Share of its end to measure on.")  # fmt: skip
+@click.option("--context", type=click.IntRange(min=1), show_default="all it can",
+              help="Tokens seen at once.")  # fmt: skip
+@click.option("--tokens", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Measure on so many, from its start; 0 is all of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @part_option
 def command(

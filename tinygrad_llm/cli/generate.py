@@ -32,22 +32,25 @@ _SPELLING = {
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--prompt",
-    help="What the text begins with; - reads it from standard input [the start of a text].",
+    show_default="the start of a text",
+    help="What the text begins with; - reads it from standard input.",
 )
 @click.option("--tokens", default=200, show_default=True, help="How many tokens to add.")
 @click.option("--greedy", is_flag=True, help="Always take the likeliest token.")
-@click.option("--temperature", type=float, help="Below 1 is safer, above wilder [1.0].")
+@click.option("--temperature", type=float, help="Below 1 is safer, above wilder.  [default: 1.0]")
 @click.option("--top-k", type=int, help="Sample among the k likeliest tokens.")
 @click.option("--top-p", type=float, help="Sample among the likeliest that make up p together.")
 @click.option("--min-p", type=float, help="Drop what is less than min-p times the likeliest.")
 @click.option("--repetition-penalty", default=1.0, show_default=True, help="Above 1, repeats less.")
 @click.option("--beams", default=1, show_default=True, help="Beam search with so many beams.")
 @click.option(
-    "--length-penalty", type=float, help="For --beams: the greater, the longer the text [1.0]."
+    "--length-penalty",
+    type=float,
+    help="For --beams: the greater, the longer the text.  [default: 1.0]",
 )
 @click.option("--samples", default=1, show_default=True, help="How many texts to write.")
 @click.option("--stop", multiple=True, help="End before this text; repeatable.")
-@click.option("--seed", type=int, help="The same seed gives the same text [a new one each time].")
+@click.option("--seed", type=int, show_default="a new one", help="The same one, the same text.")
 @click.option("--no-cache", is_flag=True, help="Recompute everything for each token (slow).")
 @part_option
 def command(

@@ -18,8 +18,9 @@ def _settings(function: Callable[..., Any]) -> Callable[..., Any]:
     for f in reversed(fields(TrainConfig)):
         name = "--" + f.name.replace("_", "-")
         text = f.metadata["help"]
-        if f.metadata.get("otherwise"):
-            text += f" [{f.metadata['otherwise']}]"
+        text = f"{text[:1].upper()}{text[1:]}."
+        if f.metadata.get("otherwise"):  # as click prints it
+            text += f"  [default: {f.metadata['otherwise']}]"
         if f.name == "parts":
             option = part_option
         elif f.type == "bool":
@@ -53,7 +54,7 @@ def command(
     """Train a model on a text.
 
     Settings come from the options below, and from lines like n_layer = 6 in the file that --config
-    names; an option goes before the file. In brackets: what is used otherwise.
+    names; an option goes before the file.
 
     \b
     tllm train --data book.txt --steps 1000

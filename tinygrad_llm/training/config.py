@@ -57,7 +57,7 @@ class TrainConfig:
     # What is read
     data: str = _about("a corpus by name, a text file or a folder", "default")
     validation: float = _about("share of the text held out, from its end", 0.1)
-    tokenizer: str = _about("char, bpe, or a folder with a saved tokenizer", "char")
+    tokenizer: str = _about("one of char, bpe, or a folder with a saved tokenizer", "char")
     vocab_size: int = _about("entries of a bpe vocabulary trained on the text", 512)
 
     # The model
@@ -80,7 +80,7 @@ class TrainConfig:
     learning_rate: float = _about("after warm-up", 1e-3)
     min_learning_rate: float = _about("at the last step", 1e-4)
     warmup_steps: int = _about(
-        "over which the learning rate grows from 0", None, "100, or a tenth of fewer than 1000"
+        "over which the learning rate grows from 0", None, "(100, or a tenth of fewer than 1000)"
     )
     schedule: str = _about(f"one of {', '.join(SCHEDULES)}", "cosine")
     weight_decay: float = _about("of matrices (AdamW)", 0.1)
@@ -95,7 +95,7 @@ class TrainConfig:
     sample_tokens: int = _about("tokens sampled at each evaluation; 0 for none", 0)
     checkpoint_interval: int = _about("steps between checkpoints; 0 for only the last", 250)
     log_interval: int = _about("steps between lines of log.jsonl", 10)
-    out: str = _about("folder of the run (default: runs/DATA-MODEL)", "")
+    out: str = _about("folder of the run", "", "runs/DATA-MODEL")
     parts: list[str] = field(
         default_factory=list,
         metadata={"help": "your own parts, NAME=FILE:OBJECT, such as softmax=mine.py:softmax"},

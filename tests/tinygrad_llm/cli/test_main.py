@@ -183,3 +183,18 @@ def test_the_version_is_the_package_s(capsys):
 def test_no_colour_codes_in_a_pipe():
     result = _run("doctor", env={**os.environ, "NO_COLOR": "1"})
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_every_option_is_described_alike():
+    """A sentence, and the default as click shows it."""
+    context = click.Context(cli.tllm)
+    commands = [cli.tllm.get_command(context, name) for name in cli.tllm.list_commands(context)]
+    commands += [sub for c in commands if isinstance(c, click.Group) for sub in c.commands.values()]
+    options = [o for c in commands for o in c.params if isinstance(o, click.Option)]
+    assert len(options) > 50
+    for option in options:
+        text, _, default = option.help.partition("  [default: ")
+        assert text[0].isupper(), option.help
+        assert text.endswith("."), option.help
+        assert "[" not in text, option.help
+        assert not default or default.endswith("]"), option.help
