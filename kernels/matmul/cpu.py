@@ -19,17 +19,14 @@ Array = Any
 ALL = reference.ALL
 
 SMALL = 1 << 18  # multiply-adds that BLAS keeps to one thread anyway
-PIECE = 1 << 22  # multiply-adds that are worth waking a thread
-MOST = 16  # pieces
+# So many multiply-adds are cut into so many pieces: few, as each piece makes BLAS copy the operand
+# that is not cut into its own layout once more.
+CUTS = ((1 << 22, 2), (1 << 27, 4), (1 << 29, 8), (1 << 32, 16))
 _Task = Callable[[], Any]
 
 
 def _pieces(work: int) -> int:
-    """2, 4, 8 or 16 pieces, the more the larger they are; 1 below twice PIECE."""
-    pieces = 1
-    while pieces < MOST and work >= 2 * pieces * pieces * PIECE:
-        pieces *= 2
-    return pieces
+    return max((pieces for least, pieces in CUTS if work >= least), default=1)
 
 
 def _product(a: Array, b: Array, out: Array, bias: Array | None = None) -> list[_Task]:

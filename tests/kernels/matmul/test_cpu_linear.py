@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not _blas.available(), reason="this NumPy's BLAS
 @pytest.fixture(autouse=True)
 def many_pieces(monkeypatch):
     monkeypatch.setattr(cpu, "SMALL", 0)
-    monkeypatch.setattr(cpu, "PIECE", 1 << 12)
+    monkeypatch.setattr(cpu, "CUTS", ((1 << 10, 2), (1 << 14, 4), (1 << 20, 8)))
     before = _threads.get_num_threads()
     _threads.set_num_threads(3)
     yield
