@@ -1,6 +1,6 @@
 """PyTorch's address of the functions: `import tinygrad_llm.nn.functional as F`.
 
-They live in `tinygrad_llm.functional`; looked up there at each use, so that replaced parts are seen.
+They live in `tinygrad_llm.functional` and are looked up there at each use, replaced parts included.
 """
 
 from typing import Any
