@@ -67,9 +67,9 @@ def tinyshakespeare():
     setting = result["setting"]
     return (
         f"nanoGPT's CPU setting on Tiny Shakespeare ({setting['n_layer']} layers, "
-        f"{setting['n_head']} heads, width {setting['n_embd']}, context {setting['context']}, batch "
-        f"{setting['batch_size']}, {setting['steps']:,} steps), from the same weights, on the same "
-        "batches, taking turns in one process; loss over the whole validation split:\n\n"
+        f"{setting['n_head']} heads, width {setting['n_embd']}, context {setting['context']}, "
+        f"batch {setting['batch_size']}, {setting['steps']:,} steps), from the same weights, on "
+        "the same batches, taking turns in one process; loss over the whole validation split:\n\n"
         + table(("", "validation loss", "time of all steps", "a step (median)"), rows)
         + f"\n\n<sub>`python benchmarks/tinyshakespeare.py`, {result['threads']} threads: "
         f"{card(result)}</sub>"

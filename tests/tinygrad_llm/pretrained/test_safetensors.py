@@ -129,7 +129,10 @@ def test_a_header_of_odd_length_gives_arrays_that_kernels_can_use(tmp_path):
 BROKEN = {
     "empty": (b"", "0 bytes"),
     "seven bytes": (b"\0" * 7, "7 bytes"),
-    "header longer than the file": (_bytes({}, length=999), "is truncated: its header has 999 bytes"),
+    "header longer than the file": (
+        _bytes({}, length=999),
+        "is truncated: its header has 999 bytes",
+    ),
     "absurd header length": (b"\xff" * 8 + b"{}", "is no checkpoint: it does not begin"),
     "not JSON": (_bytes(b'{"x": '), "cannot be read"),
     "JSON but a list": (_bytes(b"[1, 2]"), "does not start with"),
