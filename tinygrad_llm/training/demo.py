@@ -29,11 +29,9 @@ def ngram_config(source: str, folder: Path) -> TrainConfig:
 def gpt_config(source: str, folder: Path, steps: int) -> TrainConfig:
     """Four layers of width 128 over 2,048 pieces of words: 1.1 million parameters.
 
-    What was tried on the default corpus, in bits per character after 800 steps of 768 tokens:
-    characters 2.43; 512 pieces 2.05, 1,024 1.94, 2,048 1.91, 4,096 1.98; then windows of 32 tokens
-    and not 64, and so twice as many, 1.89; a rate of 0.002 and not 0.003, 1.88. After 1,200 steps,
-    with a weight decay of 1.0: 1.84; with three layers 1.86. Dropout of 0.1 costs far more than it
-    brings in so short a time. The n-gram has 1.84.
+    Pieces of words and not characters, as each token then stands for more text; short windows, as
+    a minute is too short to learn long dependencies; a strong weight decay, as the text is read
+    several times. What else was tried, and what it gave, is in benchmarks/LOG.md.
     """
     return TrainConfig(
         data=source, model="gpt", tokenizer="bpe", vocab_size=2048, context=32, n_layer=4,
