@@ -14,7 +14,7 @@ def pack_rows(to, width, source, start, step, first, count, padded, columns, sca
             given = source[at : at + columns]
             for j in range(columns):
                 row[j] = given[j] * scale
-            row[columns:] = ZERO
+            row[columns:] = ZERO  # not needed, but what lies there may be denormal, hence slow
         else:
             row[:] = ZERO
 

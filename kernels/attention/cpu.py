@@ -154,7 +154,6 @@ def _backward(  # type: ignore[no-untyped-def]
                     width = round_up(tile, WIDE)
                     row, drow = s[i * ld : i * ld + width], ds[i * ld : i * ld + width]
                     hide(row, limit, mask, mask_at + query * mask_steps[2], masked)
-                    drow[limit:] = ZERO
                     at = (b * heads + h) * queries + query
                     lse = logsumexp[at]
                     lse = INFINITY if lse == LOWEST else lse  # all p are 0

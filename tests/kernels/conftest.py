@@ -5,6 +5,7 @@ tinygrad_llm.kernels.softmax.{reference, cpu, ...} in turn. What a spelling lack
 """
 
 import importlib
+import warnings
 from types import ModuleType
 
 import numpy as np
@@ -45,6 +46,14 @@ def pytest_generate_tests(metafunc):
         assert modules, f"no spelling of {operation} can be imported"
         names = [m.__name__.rpartition(".")[2] for m in modules]
         metafunc.parametrize("kernels", [Spelling(m) for m in modules], ids=names)
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_compiled():
+    """One that cannot be compiled falls back to the reference with a notice: here a failure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "kernels cannot", RuntimeWarning)
+        yield
 
 
 @pytest.fixture

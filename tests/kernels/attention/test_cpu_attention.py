@@ -122,6 +122,20 @@ def test_nan_stays_nan_and_where_it_belongs():
     assert all(np.isfinite(x[others]).all() for x in (dq, dk, dv))
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e30])
+def test_what_padding_holds_is_not_seen(number):
+    """Keys that are masked away may hold anything."""
+    q, k, v, dout, options = inputs(CASES[3])
+    mask = np.ones((3, 1, 1, 127), bool)
+    mask[:, :, :, 100:] = False
+    options = (mask, *options[1:])
+    expected = cpu.attention_forward(q, k, v, *options)
+    k[:, :, 100:] = number
+    found = cpu.attention_forward(q, k, v, *options)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_future_is_not_seen():
     """Whatever stands at later positions changes nothing, not even the last bit."""
     q, k, v, _, options = inputs(CASES[0])
