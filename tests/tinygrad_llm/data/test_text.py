@@ -163,8 +163,10 @@ def test_the_default_corpus():
     training = {part for part in paragraphs if len(part) > 40}
     held_out = [" ".join(part.split()) for part in text[int(len(text) * 0.9) :].split("\n\n")]
     assert len(held_out) > 100
-    # Nothing that is held out for validation was there in training.
-    assert not training.intersection(held_out[1:])
+    # Nothing that is held out for validation was there in training; underlined headings are no
+    # paragraphs (from Python 3.13 on, the topic that the cut goes through has two of them twice).
+    prose = [part for part in held_out[1:] if not part.endswith(("~~", "--", "=="))]
+    assert not training.intersection(prose)
 
 
 def test_the_default_corpus_does_not_depend_on_hashing():
