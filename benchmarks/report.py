@@ -49,7 +49,7 @@ def ladder():
         f"corpus (less is better). The neural models saw {steps:,} batches of 16 x 64 "
         "characters, an n-gram the whole text once.\n\n"
         + table(("model", "bits per character", "parameters", "training"), rows)
-        + f"\n\n<sub>`python benchmarks/ladder.py`: {card(result)}</sub>"
+        + f"\n\n<sub>`python benchmarks/ladder.py --steps {steps}`: {card(result)}</sub>"
     )
 
 
